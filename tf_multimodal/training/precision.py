@@ -1,0 +1,69 @@
+"""Chooses the dtype policy and XLA, and says why."""
+
+import pathlib
+
+import keras
+import tensorflow as tf
+
+CPUINFO = pathlib.Path("/proc/cpuinfo")
+CPU_FLAGS = ("avx512_bf16", "amx_bf16")
+
+
+def choose_dtype_policy(setting: str) -> tuple[str, str]:
+    """Returns the name of a Keras dtype policy and the reason for it.
+
+    Args:
+        setting: `config.dtype_policy`; `auto` looks at the devices.
+    """
+    if setting != "auto":
+        return setting, "config.dtype_policy"
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+        names = ", ".join(str(d.get("device_name", "GPU")) for d in details)
+        if all(d.get("compute_capability", (0, 0)) >= (8, 0) for d in details):
+            return "mixed_bfloat16", f"{names} computes in bfloat16"
+        return "mixed_float16", f"{names} has no bfloat16; the loss is scaled"
+    flags = _read_cpu_flags()
+    found = [flag for flag in CPU_FLAGS if flag in flags]
+    if found:
+        return "mixed_bfloat16", f"no GPU; the CPU has {' and '.join(found)}"
+    return "float32", f"no GPU; the CPU has none of {', '.join(CPU_FLAGS)}"
+
+
+def choose_jit_compile(setting: str, model: keras.Model) -> tuple[bool, str]:
+    """Returns whether XLA compiles the training step, and the reason.
+
+    Keras turns XLA off without a word when a layer does not support it; here
+    the layer is named.
+    """
+    if setting == "off":
+        return False, "config.jit_compile"
+    blocking = [
+        layer.path
+        for layer in model._flatten_layers()
+        if not getattr(layer, "supports_jit", True)
+    ]
+    if setting == "on":
+        if blocking:
+            raise ValueError(
+                "config.jit_compile='on', but these layers cannot be compiled by "
+                f"XLA here: {', '.join(blocking)}. Set it to 'auto' or 'off'."
+            )
+        return True, "config.jit_compile"
+    if not tf.config.list_physical_devices("GPU"):
+        return False, "on a CPU XLA is slower than TensorFlow's own kernels"
+    if blocking:
+        return False, f"XLA cannot compile {', '.join(blocking)}"
+    if tf.config.experimental.is_op_determinism_enabled():
+        return False, "op determinism is on"
+    return True, "a GPU, and every layer can be compiled"
+
+
+def _read_cpu_flags() -> set[str]:
+    if not CPUINFO.exists():
+        return set()
+    for line in CPUINFO.read_text(encoding="utf-8").splitlines():
+        if line.startswith("flags"):
+            return set(line.partition(":")[2].split())
+    return set()

@@ -1,0 +1,116 @@
+"""The files of a run: settings, versions, class names and splits."""
+
+import csv
+import importlib.metadata
+import json
+import pathlib
+import platform
+
+import ml_collections
+
+from tf_multimodal import config as config_lib
+from tf_multimodal.data import labels as labels_lib
+from tf_multimodal.data.atomic_file import write_atomically, write_text
+from tf_multimodal.data.source import Source
+
+PACKAGES = ("tf_multimodal", "tensorflow", "tensorflow-text", "keras", "keras-hub")
+
+
+class RunDirectoryError(ValueError):
+    """The working directory belongs to another run; the message says how."""
+
+
+class RunDirectory:
+    """Names of a run's files, and the rule that a directory holds one run.
+
+    Args:
+        path: the run's directory; made by `claim`.
+    """
+
+    def __init__(self, path: str | pathlib.Path) -> None:
+        self.path = pathlib.Path(path)
+        self.config = self.path / "experiment.json"
+        self.versions = self.path / "versions.json"
+        self.labels = self.path / "labels.txt"
+        self.splits = self.path / "splits.csv"
+        self.best = self.path / "best"
+        self.state = self.path / "state"
+        self.metrics = self.path / "metrics.jsonl"
+        self.timing = self.path / "timing.jsonl"
+        self.dropped = self.path / "dropped.jsonl"
+        self.tensorboard = self.path / "tensorboard"
+        self.finished = self.path / "finished.json"
+
+    def claim(self, config: ml_collections.ConfigDict) -> None:
+        """Writes the config, or checks that the run there has the same one.
+
+        Raises:
+            RunDirectoryError: another config was begun here, or the directory
+                holds files that are not a run's.
+        """
+        text = config_lib.to_json(config)
+        if self.config.exists():
+            stored = self.config.read_text(encoding="utf-8")
+            if json.loads(stored) == json.loads(text):
+                return
+            old = ml_collections.ConfigDict(json.loads(stored))
+            new = ml_collections.ConfigDict(json.loads(text))
+            lines = config_lib.list_differences(old, new)
+            raise RunDirectoryError(
+                f"{self.path} holds a run with another config (there -> now):\n  "
+                + "\n  ".join(lines)
+                + "\nGo on with the same config, or choose another --workdir."
+            )
+        if self.path.exists() and any(self.path.iterdir()):
+            raise RunDirectoryError(
+                f"{self.path} is not empty and holds no run (no experiment.json). "
+                "Choose another --workdir."
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_text(self.config, text)
+
+    def write_description(self, source: Source) -> None:
+        """Writes versions, class names and splits; checks them on resuming.
+
+        Raises:
+            RunDirectoryError: the data are not those that the run began with.
+        """
+        if self.versions.exists():
+            stored = json.loads(self.versions.read_text(encoding="utf-8"))
+            if stored["data_fingerprint"] != source.compute_fingerprint():
+                raise RunDirectoryError(
+                    f"The data of {source.name} have changed since the run in "
+                    f"{self.path} began (ids, texts, labels, splits or images). "
+                    "Restore them, or choose another --workdir."
+                )
+            return
+        labels_lib.write_labels(self.labels, source.classes)
+        with write_atomically(self.splits) as path:
+            with open(path, "w", encoding="utf-8", newline="") as file:
+                writer = csv.writer(file)
+                writer.writerow(["id", "split", "label", "group"])
+                for i in range(len(source)):
+                    label = source.classes[source.labels[i]]
+                    row = [source.ids[i], source.splits[i], label, source.groups[i]]
+                    writer.writerow(row)
+        versions = {name: _read_version(name) for name in PACKAGES}
+        versions["python"] = platform.python_version()
+        versions["data"] = source.name
+        versions["data_fingerprint"] = source.compute_fingerprint()
+        write_text(self.versions, json.dumps(versions, indent=2) + "\n")
+
+    def cut_logs(self, step: int) -> None:
+        """Removes the lines of later steps, which a resumed run writes again."""
+        for path in (self.metrics, self.timing):
+            if not path.exists():
+                continue
+            lines = path.read_text(encoding="utf-8").splitlines()
+            kept = [line for line in lines if json.loads(line)["step"] <= step]
+            write_text(path, "".join(line + "\n" for line in kept))
+
+
+def _read_version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
