@@ -1,0 +1,78 @@
+"""Intervals of accuracies and of their differences, drawn by group.
+
+Rows of a group (near-duplicates) are right or wrong together, so that drawing
+single rows would make the intervals too narrow. Percentile bootstrap: Efron and
+Tibshirani 1993, An Introduction to the Bootstrap, chapter 13.
+"""
+
+import numpy as np
+
+_PERCENTILES = (2.5, 97.5)  # a 95 % interval
+_DRAWS_AT_ONCE = 1_000_000  # bounds the memory
+
+
+def bootstrap_mean(
+    values: np.ndarray, groups: np.ndarray, samples: int = 10_000, seed: int = 0
+) -> tuple[float, float, float]:
+    """Returns the mean of the rows and its 95 % interval, times 100.
+
+    Args:
+        values: bool or float [n]; right or wrong, or a difference of the two.
+        groups: [n], names or numbers; whole groups are drawn, with replacement.
+        samples: number of resamplings.
+        seed: of the draws; the same seed gives the same interval.
+
+    Returns:
+        The mean, the lower and the upper end, in percentage points.
+
+    Raises:
+        ValueError: there are no rows, or the lengths differ.
+    """
+    values = np.asarray(values, np.float64)
+    if not len(values) or values.shape != np.shape(groups):
+        raise ValueError(
+            "Expected as many values as groups, at least one. Received shapes "
+            f"{values.shape} and {np.shape(groups)}."
+        )
+    _, members = np.unique(np.asarray(groups).astype(str), return_inverse=True)
+    sums, sizes = np.bincount(members, values), np.bincount(members)
+    rng = np.random.default_rng(seed)
+    step = max(1, _DRAWS_AT_ONCE // len(sums))
+    means = []
+    for start in range(0, samples, step):
+        count = min(step, samples - start)
+        drawn = rng.integers(len(sums), size=(count, len(sums)))
+        means.append(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
+    low, high = np.percentile(np.concatenate(means), _PERCENTILES)
+    return 100 * float(values.mean()), 100 * float(low), 100 * float(high)
+
+
+def bootstrap_difference(
+    correct_a: np.ndarray,
+    correct_b: np.ndarray,
+    groups: np.ndarray,
+    samples: int = 10_000,
+    seed: int = 0,
+) -> tuple[float, float, float]:
+    """Returns how much better `a` is than `b`, and its paired 95 % interval.
+
+    Args:
+        correct_a: bool or float [n], 1 where model a is right.
+        correct_b: the same of model b, on the same rows.
+        groups: [n], names or numbers; whole groups are drawn, with replacement.
+        samples: number of resamplings.
+        seed: of the draws; the same seed gives the same interval.
+
+    Returns:
+        Difference of the accuracies, lower and upper end, in percentage points.
+
+    Raises:
+        ValueError: there are no rows, or the lengths differ.
+    """
+    if np.shape(correct_a) != np.shape(correct_b):
+        raise ValueError(
+            "A paired difference needs both models on the same rows. Received "
+            f"shapes {np.shape(correct_a)} and {np.shape(correct_b)}."
+        )
+    difference = np.asarray(correct_a, np.float64) - np.asarray(correct_b, np.float64)
+    return bootstrap_mean(difference, groups, samples, seed)

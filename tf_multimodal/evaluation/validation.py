@@ -1,0 +1,49 @@
+"""Evaluation while a run trains: one data set and one graph, used many times."""
+
+from typing import Any
+
+import numpy as np
+
+from tf_multimodal.data import pipeline
+from tf_multimodal.data.source import Source
+from tf_multimodal.evaluation import metrics
+from tf_multimodal.inference import predictions
+from tf_multimodal.models.image_text_classifier import ImageTextClassifier
+
+NAMES = ("loss", "accuracy", "macro_f1")
+
+
+class Validation:
+    """Metrics of a model, as it is at the moment, on some rows of a source.
+
+    Args:
+        model: may have its preprocessor detached.
+        preprocessor: the model's.
+        source: the rows.
+        indices: int64 [n], which of them; each counts once.
+        batch_size: rows of a batch.
+    """
+
+    def __init__(
+        self,
+        model: ImageTextClassifier,
+        preprocessor: Any,
+        source: Source,
+        indices: np.ndarray,
+        batch_size: int,
+    ) -> None:
+        self.model, self.source, self.indices = model, source, indices
+        self.dataset = pipeline.make_eval_dataset(
+            source, indices, preprocessor, batch_size=batch_size
+        )
+
+    def compute_metrics(self) -> dict[str, float]:
+        """Returns `loss` (without smoothing), `accuracy` and `macro_f1`."""
+        batches = predictions.predict_dataset(self.model, self.source, self.dataset)
+        found = predictions.concatenate(list(batches), self.model.num_classes)
+        values = metrics.compute_metrics(
+            self.source.labels[self.indices],
+            found.probabilities,
+            self.source.weights[self.indices],
+        )
+        return {name: float(values[name]) for name in NAMES}

@@ -1,0 +1,170 @@
+"""A model's probabilities for rows of a source, in order.
+
+One rule for bad input, here and in serving: an image that cannot be used is
+masked, the row keeps the scores of what is left, and its status says so.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from tf_multimodal.data import decode, pipeline, spec
+from tf_multimodal.data.source import Source
+from tf_multimodal.models.image_text_classifier import ImageTextClassifier
+
+BATCH_SIZE = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """What a model says about some rows of a source.
+
+    Attributes:
+        index: int64 [n], rows of the source.
+        probabilities: float32 [n, classes]; also where `usable` is False, and
+            then they hold nothing but the model's prior.
+        status: one of spec.STATUSES for each row.
+        reasons: a sentence for each row; empty where the status is `ok`.
+        usable: bool [n]; False: the model had neither image nor text to go by.
+    """
+
+    index: np.ndarray
+    probabilities: np.ndarray
+    status: list[str]
+    reasons: list[str]
+    usable: np.ndarray
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The most probable class of each row, int64 [n]."""
+        return self.probabilities.argmax(axis=1)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+def predict_source(
+    model: ImageTextClassifier,
+    preprocessor: Any,
+    source: Source,
+    indices: np.ndarray,
+    *,
+    batch_size: int = BATCH_SIZE,
+    mask_images: bool = False,
+    mask_texts: bool = False,
+) -> Predictions:
+    """Returns the predictions for rows of a source, in their order.
+
+    Args:
+        model: may have its preprocessor detached.
+        preprocessor: the model's.
+        source: the rows.
+        indices: int64 [n], which of them.
+        batch_size: rows of a batch; the last one is padded.
+        mask_images: predict as if no row had an image.
+        mask_texts: predict as if no row had a text.
+    """
+    batches = predict_batches(
+        model,
+        preprocessor,
+        source,
+        indices,
+        batch_size=batch_size,
+        mask_images=mask_images,
+        mask_texts=mask_texts,
+    )
+    return concatenate(list(batches), model.num_classes)
+
+
+def predict_batches(
+    model: ImageTextClassifier,
+    preprocessor: Any,
+    source: Source,
+    indices: np.ndarray,
+    *,
+    batch_size: int = BATCH_SIZE,
+    mask_images: bool = False,
+    mask_texts: bool = False,
+) -> Iterator[Predictions]:
+    """Yields the predictions for rows of a source; see `predict_source`."""
+    dataset = pipeline.make_eval_dataset(
+        source,
+        np.asarray(indices, np.int64),
+        preprocessor,
+        batch_size=batch_size,
+        mask_images=mask_images,
+        mask_texts=mask_texts,
+    )
+    return predict_dataset(model, source, dataset)
+
+
+def predict_dataset(
+    model: ImageTextClassifier, source: Source, dataset: Any
+) -> Iterator[Predictions]:
+    """Yields the predictions for batches of `pipeline.make_eval_dataset`."""
+    for batch in dataset:
+        inputs = batch[spec.INPUTS]
+        # Keras compiles this once a model. Not `model.predict_on_batch`: with a
+        # preprocessor attached KerasHub would apply it a second time.
+        logits = keras.Model.predict_on_batch(model, inputs)
+        index = batch[spec.INDEX].numpy()
+        kept = index >= 0
+        image_ok = batch[spec.IMAGE_OK].numpy()[kept]
+        usable = np.zeros(int(kept.sum()), bool)
+        for key in (spec.HAS_IMAGE, spec.HAS_TEXT):
+            if key in inputs:
+                usable |= inputs[key].numpy()[kept]
+        outcomes = [
+            _explain(source, i, ok, enough)
+            for i, ok, enough in zip(index[kept], image_ok, usable, strict=True)
+        ]
+        yield Predictions(
+            index=index[kept],
+            probabilities=compute_softmax(logits[kept]),
+            status=[status for status, _ in outcomes],
+            reasons=[reason for _, reason in outcomes],
+            usable=usable,
+        )
+
+
+def compute_softmax(logits: np.ndarray) -> np.ndarray:
+    """Returns the probabilities of logits [n, c], computed in float64, as float32."""
+    shifted = np.asarray(logits, np.float64)
+    exponents = np.exp(shifted - shifted.max(axis=1, keepdims=True))
+    return (exponents / exponents.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _explain(
+    source: Source, index: int, image_ok: bool, usable: bool
+) -> tuple[str, str]:
+    """Returns status and reason of a row; the reason of `ok` is empty."""
+    if not image_ok:
+        status, reason = decode.explain_failure(source.images[index])
+        if status != spec.OK:
+            return status, reason
+        return spec.UNDECODABLE_IMAGE, "The image decodes, but cannot be resized."
+    if not usable:
+        return spec.MISSING_INPUT, "There is neither an image nor a text to go by."
+    return spec.OK, ""
+
+
+def concatenate(batches: Sequence[Predictions], num_classes: int) -> Predictions:
+    """Joins batches of predictions into one."""
+    empty = Predictions(
+        index=np.zeros(0, np.int64),
+        probabilities=np.zeros((0, num_classes), np.float32),
+        status=[],
+        reasons=[],
+        usable=np.zeros(0, bool),
+    )
+    parts = [empty, *batches]
+    return Predictions(
+        index=np.concatenate([part.index for part in parts]),
+        probabilities=np.concatenate([part.probabilities for part in parts]),
+        status=[status for part in parts for status in part.status],
+        reasons=[reason for part in parts for reason in part.reasons],
+        usable=np.concatenate([part.usable for part in parts]),
+    )

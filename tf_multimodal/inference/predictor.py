@@ -1,0 +1,156 @@
+"""A trained run's model, ready to predict."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import ml_collections
+import numpy as np
+
+from tf_multimodal.data.source import Source
+from tf_multimodal.inference import run_reader
+from tf_multimodal.inference.predictions import (
+    BATCH_SIZE,
+    Predictions,
+    predict_batches,
+    predict_source,
+)
+from tf_multimodal.models import (
+    embedding_text_backbone,  # noqa: F401  registers the class, which presets name
+)
+from tf_multimodal.models.image_text_classifier import ImageTextClassifier
+
+
+class Predictor:
+    """A run's best model, ready to predict.
+
+    Attributes:
+        run_dir: the run's directory.
+        config: the run's full config.
+        classes: names of the classes; column `i` of the probabilities is
+            `classes[i]`.
+        model: the `ImageTextClassifier`.
+        preprocessor: the model's preprocessor.
+    """
+
+    def __init__(
+        self,
+        model: ImageTextClassifier,
+        classes: Sequence[str],
+        config: ml_collections.ConfigDict,
+        run_dir: Path,
+    ) -> None:
+        self.model = model
+        self.preprocessor: Any = model.preprocessor
+        self.classes = tuple(classes)
+        self.config = config
+        self.run_dir = run_dir
+
+    @classmethod
+    def from_run(cls, run_dir: str | Path, dtype: str = "float32") -> "Predictor":
+        """Loads the model in `best/` of a run directory.
+
+        Args:
+            run_dir: the training run's directory.
+            dtype: precision of the whole model; the weights are converted.
+
+        Raises:
+            RunError: the directory is not a run with a model, or its class names
+                are not those of the model.
+        """
+        run = run_reader.read_run(run_dir)
+        model = ImageTextClassifier.from_preset(str(run.preset_dir), dtype=dtype)
+        if model.num_classes != len(run.classes):
+            raise run_reader.RunError(
+                f"{run.run_dir}/labels.txt names {len(run.classes)} classes, the "
+                f"model in best/ has {model.num_classes}. The two files are not of "
+                "the same run."
+            )
+        # A few hundred rows do not pay for the compilation of XLA.
+        model.compile(jit_compile=False)
+        return cls(model, run.classes, run.config, run.run_dir)
+
+    def predict_batches(
+        self, source: Source, indices: np.ndarray | None = None, **options: Any
+    ) -> Iterator[Predictions]:
+        """Yields the predictions for rows of a source, batch by batch.
+
+        Args:
+            source: the rows.
+            indices: int64 [n], which of them, in order; None: all.
+            **options: `batch_size`, `mask_images`, `mask_texts`.
+        """
+        rows = np.arange(len(source)) if indices is None else indices
+        return predict_batches(self.model, self.preprocessor, source, rows, **options)
+
+    def predict_source(
+        self, source: Source, indices: np.ndarray | None = None, **options: Any
+    ) -> Predictions:
+        """Returns the predictions for rows of a source; see `predict_batches`."""
+        rows = np.arange(len(source)) if indices is None else indices
+        return predict_source(self.model, self.preprocessor, source, rows, **options)
+
+    def predict(
+        self,
+        images: Sequence[bytes | None],
+        texts: Sequence[str | None],
+        batch_size: int = BATCH_SIZE,
+    ) -> Predictions:
+        """Returns the predictions for encoded images and their texts.
+
+        Args:
+            images: n encoded images; None or empty: no image.
+            texts: n texts; None or blank: no text.
+            batch_size: rows of a batch; the last one is padded.
+
+        Raises:
+            ValueError: there are not as many images as texts.
+        """
+        source = make_source(images, texts, self.classes)
+        return self.predict_source(source, batch_size=batch_size)
+
+
+def make_source(
+    images: Sequence[bytes | None],
+    texts: Sequence[str | None],
+    classes: Sequence[str] = (),
+) -> Source:
+    """Returns a source over pairs in memory, without labels.
+
+    Args:
+        images: n encoded images; None or empty: no image.
+        texts: n texts; None or blank: no text.
+        classes: names of the classes.
+
+    Raises:
+        ValueError: there are not as many images as texts.
+    """
+    rows = len(images)
+    if rows != len(texts):
+        raise ValueError(
+            f"Expected as many images as texts. Received: {rows} and {len(texts)}"
+        )
+    numbers = np.arange(rows, dtype=np.int64)
+    names = _make_column(str(number) for number in numbers)
+    return Source(
+        name="input",
+        classes=tuple(classes),
+        images=_make_column(image or b"" for image in images),
+        images_are_paths=False,
+        texts=_make_column(text or "" for text in texts),
+        labels=np.full(rows, -1, np.int32),
+        weights=np.ones(rows, np.float32),
+        ids=names,
+        groups=names,
+        splits=np.full(rows, "test", object),
+        files=_make_column("(bytes)" if image else "" for image in images),
+        rows=numbers,
+    )
+
+
+def _make_column(values: Iterable[Any]) -> np.ndarray:
+    """Returns an object array; numpy would cut zero bytes off a bytes array."""
+    items = list(values)
+    column = np.empty(len(items), object)
+    column[:] = items
+    return column

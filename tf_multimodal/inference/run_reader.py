@@ -1,0 +1,117 @@
+"""Reads what a finished training run has left in its directory."""
+
+import csv
+import dataclasses
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import ml_collections
+
+from tf_multimodal import config as config_lib
+from tf_multimodal.data import labels as labels_lib
+from tf_multimodal.data import spec
+
+
+class RunError(ValueError):
+    """A directory is not a run that can be used; the message says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFiles:
+    """The settings and names of one run.
+
+    Attributes:
+        run_dir: the directory.
+        config: the run's full config.
+        classes: names of the classes; label `i` is `classes[i]`.
+    """
+
+    run_dir: Path
+    config: ml_collections.ConfigDict
+    classes: tuple[str, ...]
+
+    @property
+    def preset_dir(self) -> Path:
+        """The folder of the model's preset."""
+        return self.run_dir / "best"
+
+    @property
+    def evaluation_dir(self) -> Path:
+        """The folder that evaluations write to."""
+        return self.run_dir / "evaluation"
+
+    @functools.cached_property
+    def splits(self) -> dict[str, str]:
+        """Split of every row by its id; RunError where splits.csv is unusable."""
+        return _read_splits(self.run_dir / "splits.csv")
+
+    def read_history(self) -> list[dict[str, Any]]:
+        """Returns the lines of metrics.jsonl in order; none without the file."""
+        path = self.run_dir / "metrics.jsonl"
+        if not path.is_file():
+            return []
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines if line.strip()]
+
+
+def read_run(run_dir: str | Path) -> RunFiles:
+    """Reads config and class names of a run that has a model.
+
+    Raises:
+        RunError: not a directory, not a run, or no evaluated model yet.
+    """
+    run_dir = Path(run_dir)
+    if not run_dir.is_dir():
+        raise RunError(
+            f"There is no run directory {run_dir}. Expected the --workdir of a "
+            "training run."
+        )
+    config_path = run_dir / "experiment.json"
+    if not config_path.is_file():
+        raise RunError(
+            f"{run_dir} is not a run directory: it has no experiment.json. Expected "
+            "the --workdir of a training run."
+        )
+    if not (run_dir / "best" / "config.json").is_file():
+        raise RunError(
+            f"The run {run_dir} has no model yet: there is no best/config.json. It "
+            "is written by the first evaluation; start the training command again, "
+            "it goes on where it stopped."
+        )
+    try:
+        config = config_lib.from_json(config_path.read_text(encoding="utf-8"))
+    except (KeyError, AttributeError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{config_path} cannot be read: {error}. It was damaged, or written by "
+            "another version of the project."
+        ) from error
+    labels_path = run_dir / "labels.txt"
+    if not labels_path.is_file():
+        raise RunError(f"The run {run_dir} is damaged: it has no labels.txt.")
+    return RunFiles(run_dir, config, labels_lib.read_labels(labels_path))
+
+
+def _read_splits(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        raise RunError(
+            f"There is no {path}: which rows were trained on is not known, so that "
+            "no split can be evaluated."
+        )
+    splits: dict[str, str] = {}
+    with open(path, encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        if not {"id", "split"} <= set(reader.fieldnames or ()):
+            raise RunError(
+                f"{path} must have the columns id and split. Received: "
+                f"{reader.fieldnames}"
+            )
+        for row in reader:
+            if row["split"] not in spec.SPLITS:
+                raise RunError(
+                    f"{path}, line {reader.line_num}: the split must be one of "
+                    f"{', '.join(spec.SPLITS)}. Received: {row['split']!r}"
+                )
+            splits[row["id"]] = row["split"]
+    return splits
