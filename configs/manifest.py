@@ -18,6 +18,7 @@ def get_config() -> ml_collections.ConfigDict:
     config = openclipart.get_config()
     config.data.tfds.name = ""
     config.data.tfds.module = ""
+    config.model.text.max_tokens = 32
     config.train.epochs = 0
     config.train.class_weights = "balanced"
     config.train.patience = 10

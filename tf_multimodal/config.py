@@ -41,7 +41,7 @@ def get_default_config() -> ml_collections.ConfigDict:
     data.tfds.features.text = "text"
     data.tfds.features.label = "label"
     data.tfds.features.id = ""  # "": split name and position
-    data.tfds.features.group = ""  # "": every row is a group of its own
+    data.tfds.features.group = ""  # "": near-duplicates, found as in a manifest
     data.split_fractions = (0.7, 0.15, 0.15)  # train, validation, test
     data.mask_label_words = False  # blank the classes' own words in the text
     data.bad_images = "drop"  # training: drop | mask | raise
@@ -71,6 +71,7 @@ def get_default_config() -> ml_collections.ConfigDict:
     model.image = image = ml_collections.ConfigDict()
     image.preset = ""  # KerasHub ResNet preset or folder; "": random weights
     image.size_px = 64  # side of the square that the network sees
+    image.fit = "stretch"  # to the square: stretch | crop (the centre)
     image.space_to_depth = 2  # fold blocks of pixels into channels; 1: off
     image.resnet = ml_collections.ConfigDict()  # used without a preset
     image.resnet.input_conv_filters = (64,)
@@ -136,6 +137,7 @@ def validate_config(config: ml_collections.ConfigDict) -> None:
         "augment.crop": ("none", "pad", "resized"),
         "model.modalities": MODALITIES,
         "model.fusion": FUSIONS,
+        "model.image.fit": ("stretch", "crop"),
         "model.text.encoder": ("bert", "lstm"),
         "train.class_weights": ("none", "balanced"),
         "train.monitor": ("accuracy", "macro_f1", "loss"),
@@ -180,6 +182,11 @@ def validate_config(config: ml_collections.ConfigDict) -> None:
             "There are no data: set config.data.manifest to a CSV file, or "
             "config.data.tfds.name to a TensorFlow Datasets name."
         )
+    if config.augment.drop_image + config.augment.drop_text > 1:
+        raise ValueError(
+            "config.augment.drop_image and config.augment.drop_text exclude each "
+            "other: their sum must be at most 1."
+        )
     fractions = config.data.split_fractions
     if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
         raise ValueError(
@@ -199,11 +206,13 @@ def from_json(text: str) -> ml_collections.ConfigDict:
     Raises:
         KeyError, AttributeError: a key that today's defaults do not have.
     """
+    values = _tuples(json.loads(text))
     config = get_default_config()
+    groups = values["train"].pop("groups")  # whose names are the user's
+    config.update(values)
     with config.unlocked():
-        config.train.groups = ml_collections.ConfigDict()
-        config.update(_tuples(json.loads(text)))
-    return config
+        config.train.groups = ml_collections.ConfigDict(groups)
+    return config.lock()
 
 
 def list_differences(

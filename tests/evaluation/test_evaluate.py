@@ -11,7 +11,7 @@ import pytest
 
 from tf_multimodal.data.manifest import read_manifest
 from tf_multimodal.evaluation import evaluate
-from tf_multimodal.inference.run_reader import RunError, read_run
+from tf_multimodal.inference.run_reader import read_run
 
 
 @pytest.fixture(scope="module")
@@ -114,33 +114,6 @@ def pinned(run_copy):
     """A run whose files a test may change, and its rows."""
     run = read_run(run_copy)
     return run, read_manifest(run.config.data.manifest, run.config.data.columns)
-
-
-def test_splits_are_those_of_the_run(pinned, capsys):
-    run, source = pinned
-    path = run.run_dir / "splits.csv"
-    lines = path.read_text().replace("a1,test", "a1,train").splitlines()
-    path.write_text("\n".join(line for line in lines if "b1" not in line))
-    splits = evaluate.pin_splits(source, run).splits
-    assert splits[list(source.ids).index("a1")] == "train"
-    assert splits[list(source.ids).index("b1")] == ""
-    assert splits[list(source.ids).index("a2")] == "test"
-    assert "1 rows of pairs.csv" in capsys.readouterr().err
-
-
-def test_missing_rows_are_refused(pinned):
-    run, source = pinned
-    with open(run.run_dir / "splits.csv", "a") as file:
-        file.write("zz,test,cat,zz\n")
-    with pytest.raises(RunError, match="1 of the 12 rows.*zz"):
-        evaluate.pin_splits(source, run)
-
-
-def test_other_classes_are_refused(pinned):
-    run, source = pinned
-    source = dataclasses.replace(source, classes=("bird", "cat", "dog"))
-    with pytest.raises(RunError, match="Received bird, cat, dog"):
-        evaluate.pin_splits(source, run)
 
 
 def test_unlabelled_and_empty_splits_are_refused(pinned):

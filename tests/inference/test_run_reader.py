@@ -2,15 +2,15 @@
 
 import pytest
 
-from tf_multimodal.inference.run_reader import RunError, read_run
+from tf_multimodal.inference.run_reader import RunError, load_run_source, read_run
 
 
 def test_reads_a_run(small_run):
     run = read_run(str(small_run))
     assert run.classes == ("bird", "cat", "signs_and_symbols")
     assert run.config.model.image.size_px == 16
-    assert run.splits["a1"] == "test" and run.splits["b1"] == "train"
-    assert len(run.splits) == 11
+    source = load_run_source(run)
+    assert len(source) == 11 and list(source.get_indices("test")) == list(range(7))
     assert [line["epoch"] for line in run.read_history()] == [1, 2]
 
 
@@ -46,19 +46,3 @@ def test_no_labels(run_copy):
     (run_copy / "labels.txt").unlink()
     with pytest.raises(RunError, match="no labels.txt"):
         read_run(run_copy)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (None, "no .*splits.csv"),
-        ("name,part\n", "columns id and split"),
-        ("id,split\na,test\nb,tset\n", "line 3.*'tset'"),
-    ],
-)
-def test_unusable_splits_matter_only_when_read(run_copy, text, message):
-    path = run_copy / "splits.csv"
-    path.unlink() if text is None else path.write_text(text)
-    run = read_run(run_copy)
-    with pytest.raises(RunError, match=message):
-        _ = run.splits

@@ -175,6 +175,8 @@ def test_requested_dtype_reaches_the_encoders():
     loaded = ImageTextBackbone.from_config(config)
     assert {layer.compute_dtype for layer in loaded._flatten_layers()} == {"float32"}
     assert config["image_encoder"] == untouched
+    loaded = ImageTextBackbone.from_config({**config, "dtype": None})
+    assert {layer.compute_dtype for layer in loaded._flatten_layers()} == {"float32"}
     kept = ImageTextBackbone.from_config(saved.get_config())
     assert kept.text_branch.encoder.compute_dtype == "bfloat16"
 

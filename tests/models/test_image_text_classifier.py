@@ -132,7 +132,7 @@ def test_row_of_weight_zero_does_not_train():
         inputs, labels = make_inputs(), LABELS.copy()
         inputs[spec.IMAGES][0] += shift
         labels[0] = label
-        task.compile(keras.optimizers.SGD(0.1), jit_compile=False)
+        task.compile(keras.optimizers.SGD(0.1), run_eagerly=True)
         before = task.get_weights()
         weights = np.array([0, 1, 1, 1], "float32")
         task.fit(inputs, labels, sample_weight=weights, verbose=0)
@@ -201,16 +201,16 @@ def test_mixed_precision_trains_and_reloads_in_float32(policy, tmp_path):
     task = make_task(fusion="late", image_loss=1.0, text_loss=1.0, dtype=policy)
     assert task.backbone.joint.get_layer("lstm").compute_dtype == policy[6:]
     raw = make_raw_inputs()
-    task.compile(jit_compile=False)  # XLA takes long to start
+    task.compile(run_eagerly=True)
     history = task.fit(raw, LABELS, verbose=0).history
     assert np.isfinite(history["loss"]).all()
     logits = task(make_inputs(), training=True)
     assert {value.dtype.name for value in logits.values()} == {"float32"}
     task.save_to_preset(str(tmp_path))
-    loaded = ImageTextClassifier.from_preset(str(tmp_path), dtype="float32")
-    dtypes = {layer.compute_dtype for layer in loaded.backbone._flatten_layers()}
-    assert dtypes == {"float32"}
-    assert {layer.compute_dtype for layer in loaded.heads.values()} == {"float32"}
+    for dtype in ({"dtype": "float32"}, {}):
+        loaded = ImageTextClassifier.from_preset(str(tmp_path), **dtype)
+        layers = [*loaded.backbone._flatten_layers(), *loaded.heads.values()]
+        assert {layer.compute_dtype for layer in layers} == {"float32"}
     np.testing.assert_allclose(
         loaded.predict(raw, verbose=0), task.predict(raw, verbose=0), atol=0.1
     )

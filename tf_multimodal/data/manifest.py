@@ -58,6 +58,10 @@ def read_manifest(
     columns = {role: column for role, column in columns.items() if column}
     if not require_labels:
         columns = {k: columns[k] for k in ("image", "text", "id") if k in columns}
+    elif "label" not in columns:
+        raise ValueError(
+            f"{path}: config.data.columns.label must name the column of the labels."
+        )
     rows = _read_rows(path, columns, optional=() if require_labels else ("id",))
     _check_cells(path, columns, rows)
     ids = np.array([row.cells.get("id", str(row.line)) for row in rows], object)
@@ -153,11 +157,6 @@ def _find_columns(
                 f"config.data.columns.{role} to one of these"
                 + ("." if role == "label" else ", or to '' if there is none.")
             )
-    if "label" not in columns and not optional:
-        raise ValueError(
-            f"{path}: config.data.columns.label must name the column of the labels. "
-            f"The header: {', '.join(map(repr, header))}"
-        )
     if not {"image", "text"} & set(columns):
         raise ValueError(
             f"{path}: set config.data.columns.image, config.data.columns.text or both."

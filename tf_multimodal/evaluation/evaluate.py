@@ -9,7 +9,6 @@ TensorFlow is imported by the functions, so that `--help` answers at once.
 """
 
 import collections
-import dataclasses
 import importlib.metadata
 import json
 import os
@@ -76,16 +75,15 @@ def evaluate_run(
             those that it was trained on.
         ValueError: the split is empty, or a row of it has no label.
     """
-    from tf_multimodal.data.sources import load_source
     from tf_multimodal.inference.predictor import Predictor
-    from tf_multimodal.inference.run_reader import read_run
+    from tf_multimodal.inference.run_reader import load_run_source, read_run
 
     if split not in spec.SPLITS:
         raise ValueError(
             f"The split must be one of {', '.join(spec.SPLITS)}. Received: {split!r}"
         )
     run = read_run(run_dir)
-    source = pin_splits(load_source(run.config), run)
+    source = load_run_source(run)
     indices = source.get_indices(split)
     _check_rows(source, indices, split)
     predictor = Predictor.from_run(run_dir)
@@ -93,41 +91,6 @@ def evaluate_run(
     result = make_result(predictor, source, predictions, split, batch_size)
     _write_files(run, source, predictions, result)
     return result
-
-
-def pin_splits(source: "Source", run: "RunFiles") -> "Source":
-    """Returns the source with the splits that the run was trained with.
-
-    Rows that the run did not know belong to no split; they are counted on stderr.
-
-    Raises:
-        RunError: rows of the run are missing, or the classes are others.
-    """
-    import numpy as np
-
-    from tf_multimodal.inference.run_reader import RunError
-
-    if source.classes != run.classes:
-        raise RunError(
-            f"The classes of {source.name} are not those of the run {run.run_dir}. "
-            f"Expected {', '.join(run.classes)}. Received {', '.join(source.classes)}."
-        )
-    missing = sorted(run.splits.keys() - set(source.ids))
-    if missing:
-        raise RunError(
-            f"{len(missing)} of the {len(run.splits)} rows in {run.run_dir}/splits.csv "
-            f"are not in {source.name}, among them {', '.join(missing[:3])}. Evaluate "
-            "with the data that the run was trained on."
-        )
-    splits = np.array([run.splits.get(i, "") for i in source.ids], object)
-    unknown = int((splits == "").sum())
-    if unknown:
-        print(
-            f"{unknown} rows of {source.name} were not there when the run was "
-            "trained; they are left out.",
-            file=sys.stderr,
-        )
-    return dataclasses.replace(source, splits=splits)
 
 
 def make_result(

@@ -39,7 +39,12 @@ def make_report(
         _make_picture("Confusion matrix", pictures.get("confusion")),
     ]
     if pictures.get("curves"):
-        parts += ["## Training", _make_picture("Curves", pictures["curves"])]
+        parts += [
+            "## Training",
+            "Training figures are of augmented pairs; the training loss also has "
+            "the label smoothing and the losses on single branches in it.",
+            _make_picture("Curves", pictures["curves"]),
+        ]
     parts += [
         "## How it was made",
         f"`{command}`",

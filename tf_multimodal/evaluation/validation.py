@@ -38,7 +38,9 @@ class Validation:
         )
 
     def compute_metrics(self) -> dict[str, float]:
-        """Returns `loss` (without smoothing), `accuracy` and `macro_f1`."""
+        """Returns `loss` (without smoothing), `accuracy`, `macro_f1`; {} of no rows."""
+        if not len(self.indices):
+            return {}
         batches = predictions.predict_dataset(self.model, self.source, self.dataset)
         found = predictions.concatenate(list(batches), self.model.num_classes)
         values = metrics.compute_metrics(

@@ -15,9 +15,6 @@ from tf_multimodal.inference.predictions import (
     predict_batches,
     predict_source,
 )
-from tf_multimodal.models import (
-    embedding_text_backbone,  # noqa: F401  registers the class, which presets name
-)
 from tf_multimodal.models.image_text_classifier import ImageTextClassifier
 
 

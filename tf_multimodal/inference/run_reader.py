@@ -1,8 +1,6 @@
 """Reads what a finished training run has left in its directory."""
 
-import csv
 import dataclasses
-import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,9 @@ import ml_collections
 
 from tf_multimodal import config as config_lib
 from tf_multimodal.data import labels as labels_lib
-from tf_multimodal.data import spec
+from tf_multimodal.data.source import Source
+from tf_multimodal.data.sources import load_source
+from tf_multimodal.data.splits_file import pin_splits
 
 
 class RunError(ValueError):
@@ -42,10 +42,10 @@ class RunFiles:
         """The folder that evaluations write to."""
         return self.run_dir / "evaluation"
 
-    @functools.cached_property
-    def splits(self) -> dict[str, str]:
-        """Split of every row by its id; RunError where splits.csv is unusable."""
-        return _read_splits(self.run_dir / "splits.csv")
+    @property
+    def splits_path(self) -> Path:
+        """The file that says which row is in which split."""
+        return self.run_dir / "splits.csv"
 
     def read_history(self) -> list[dict[str, Any]]:
         """Returns the lines of metrics.jsonl in order; none without the file."""
@@ -93,25 +93,10 @@ def read_run(run_dir: str | Path) -> RunFiles:
     return RunFiles(run_dir, config, labels_lib.read_labels(labels_path))
 
 
-def _read_splits(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        raise RunError(
-            f"There is no {path}: which rows were trained on is not known, so that "
-            "no split can be evaluated."
-        )
-    splits: dict[str, str] = {}
-    with open(path, encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        if not {"id", "split"} <= set(reader.fieldnames or ()):
-            raise RunError(
-                f"{path} must have the columns id and split. Received: "
-                f"{reader.fieldnames}"
-            )
-        for row in reader:
-            if row["split"] not in spec.SPLITS:
-                raise RunError(
-                    f"{path}, line {reader.line_num}: the split must be one of "
-                    f"{', '.join(spec.SPLITS)}. Received: {row['split']!r}"
-                )
-            splits[row["id"]] = row["split"]
-    return splits
+def load_run_source(run: RunFiles) -> Source:
+    """Returns the data of a run, in the splits that it was trained with.
+
+    Raises:
+        ValueError: the data cannot be read, or are not those of the run.
+    """
+    return pin_splits(load_source(run.config), run.classes, run.splits_path)

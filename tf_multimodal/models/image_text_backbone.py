@@ -124,15 +124,14 @@ class ImageTextBackbone(keras_hub.models.Backbone):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "ImageTextBackbone":
         config = dict(config)
+        # A dtype asked of `from_preset` holds for the encoders too; None is Keras's.
+        config["dtype"] = config.get("dtype") or keras.config.dtype_policy()
         for name in ("image_encoder", "text_encoder"):
             encoder = config[name]
-            if not isinstance(encoder, Mapping):
-                continue
-            if config.get("dtype") is not None:
-                # A dtype asked of `from_preset` holds for the encoders too.
+            if isinstance(encoder, Mapping):
                 inner = {**encoder["config"], "dtype": config["dtype"]}
                 encoder = {**encoder, "config": inner}
-            config[name] = keras.saving.deserialize_keras_object(encoder)
+                config[name] = keras.saving.deserialize_keras_object(encoder)
         return super().from_config(config)
 
 

@@ -1,11 +1,15 @@
 """The task: classes from an image together with the text beside it."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 import keras_hub
 from keras import ops
 
+# Imported for its registration: presets of the light text branch hold it.
+from tf_multimodal.models import embedding_text_backbone  # noqa: F401
 from tf_multimodal.models.image_text_backbone import (
     IMAGE_FEATURES,
     JOINT_FEATURES,
@@ -82,6 +86,21 @@ class ImageTextClassifier(keras_hub.models.Task):
         self.text_loss = text_loss
         self.dropout = dropout
 
+    @classmethod
+    def from_preset(
+        cls, preset: str, load_weights: bool = True, **kwargs: Any
+    ) -> "ImageTextClassifier":
+        """Loads a preset, in Keras's own dtype policy (float32) unless told.
+
+        Args:
+            preset: a folder, or a `kaggle://` or `hf://` handle.
+            load_weights: False keeps the weights random.
+            **kwargs: `dtype`, and arguments of the constructor to replace.
+        """
+        # KerasHub fails to find a dtype itself for what was saved in a mixed one.
+        kwargs.setdefault("dtype", keras.config.dtype_policy())
+        return super().from_preset(preset, load_weights, **kwargs)
+
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         logits = super().call(inputs, training=training, mask=mask)
         return logits if training else logits[JOINT]
@@ -156,6 +175,16 @@ class ImageTextClassifier(keras_hub.models.Task):
             )
         return paths
 
+    def save_task_weights(self, filepath: str) -> None:
+        """Saves the heads' weights; the optimizer's belong to a run, not a preset."""
+        with self._without_optimizer():
+            super().save_task_weights(filepath)
+
+    def load_task_weights(self, filepath: str) -> None:
+        """Loads the heads' weights."""
+        with self._without_optimizer():
+            super().load_task_weights(filepath)
+
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
@@ -164,6 +193,15 @@ class ImageTextClassifier(keras_hub.models.Task):
             "text_loss": self.text_loss,
             "dropout": self.dropout,
         }
+
+    @contextlib.contextmanager
+    def _without_optimizer(self) -> Iterator[None]:
+        optimizer: Any = self.optimizer
+        self.optimizer = None
+        try:
+            yield
+        finally:
+            self.optimizer = optimizer
 
     def _branch_losses(self) -> dict[str, float]:
         weights = {"image": self.image_loss, "text": self.text_loss}

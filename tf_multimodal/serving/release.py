@@ -7,12 +7,8 @@ import re
 import shlex
 from importlib import metadata
 
-import numpy as np
-
-from tf_multimodal.data.source import Source
-from tf_multimodal.data.sources import load_source
 from tf_multimodal.inference.predictor import Predictor
-from tf_multimodal.inference.run_reader import read_run
+from tf_multimodal.inference.run_reader import load_run_source, read_run
 from tf_multimodal.serving.saved_model import (
     EXTRA_DIR,
     TOP_LABELS,
@@ -54,7 +50,7 @@ def release_run(run_dir: str | pathlib.Path, output_dir: str | pathlib.Path) -> 
             project, does not answer as `Predictor.predict` does. Nothing is left.
     """
     predictor = Predictor.from_run(run_dir, dtype="float32")
-    pairs = choose_pairs(_load_run_source(run_dir), SPLIT)
+    pairs = choose_pairs(load_run_source(read_run(run_dir)), SPLIT)
     checked: list[Verification] = []
 
     def check(folder: pathlib.Path) -> None:
@@ -105,10 +101,3 @@ Ask it:
     "$(base64 -w0 IMAGE.png)" "THE TEXT BESIDE IT" |
     curl -d @- http://localhost:8501/v1/models/{name}:predict
 """
-
-
-def _load_run_source(run_dir: str | pathlib.Path) -> Source:
-    run = read_run(run_dir)
-    source = load_source(run.config)
-    splits = [run.splits.get(name, "") for name in source.ids]
-    return dataclasses.replace(source, splits=np.array(splits, dtype=object))

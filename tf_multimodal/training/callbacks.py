@@ -158,6 +158,8 @@ class Interval(keras.callbacks.Callback):
 
     def _is_progress(self, metrics: Metrics) -> bool:
         monitor, progress = self.config.monitor, self.progress
+        if not metrics:  # there are no validation rows
+            return False
         value = -metrics[monitor] if monitor == "loss" else metrics[monitor]
         if progress.best_value is not None and value <= progress.best_value:
             progress.evaluations_without_progress += 1

@@ -44,9 +44,7 @@ def assign_groups(
     return found
 
 
-def freeze_groups(
-    model: ImageTextClassifier, groups: ml_collections.ConfigDict
-) -> str:
+def freeze_groups(model: ImageTextClassifier, groups: ml_collections.ConfigDict) -> str:
     """Freezes the variables of frozen groups; returns a table of all groups.
 
     A layer all of whose variables are frozen is frozen as a layer, so that its

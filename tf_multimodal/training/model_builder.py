@@ -82,14 +82,15 @@ def build_classifier(
 def _build_image_converter(
     image: ml_collections.ConfigDict,
 ) -> keras_hub.layers.ImageConverter:
-    size = (image.size_px, image.size_px)
+    settings = {
+        "image_size": (image.size_px, image.size_px),
+        "crop_to_aspect_ratio": image.fit == "crop",
+        "antialias": True,
+    }
+    converter = keras_hub.layers.ResNetImageConverter
     if image.preset:
-        return keras_hub.layers.ResNetImageConverter.from_preset(
-            image.preset, image_size=size
-        )
-    return keras_hub.layers.ResNetImageConverter(
-        image_size=size, scale=1 / 127.5, offset=-1.0, antialias=True
-    )
+        return converter.from_preset(image.preset, **settings)
+    return converter(scale=1 / 127.5, offset=-1.0, **settings)
 
 
 def _build_image_encoder(
@@ -135,16 +136,12 @@ def _build_text_encoder(
             tokenizer.vocabulary_size(), text.embedding_dim, dtype=dtype
         )
     if text.preset:
-        encoder = keras_hub.models.BertBackbone.from_preset(
+        return keras_hub.models.BertBackbone.from_preset(
             resolve_preset(text.preset, config.cache_dir), dtype=dtype
         )
-    else:
-        encoder = keras_hub.models.BertBackbone(
-            vocabulary_size=tokenizer.vocabulary_size(),
-            max_sequence_length=text.max_tokens,
-            **text.bert,
-            dtype=dtype,
-        )
-    # BERT's own pooling has no part here: no gradient would ever reach it.
-    encoder.pooled_dense.trainable = False
-    return encoder
+    return keras_hub.models.BertBackbone(
+        vocabulary_size=tokenizer.vocabulary_size(),
+        max_sequence_length=text.max_tokens,
+        **text.bert,
+        dtype=dtype,
+    )

@@ -68,7 +68,7 @@ def run(
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     source = load_source(config) if source is None else source
-    directory.write_description(source)
+    source = directory.write_description(source)
     keras.utils.set_random_seed(config.seed)
     _Trainer(config, directory, source).train()
     return directory.path
@@ -107,6 +107,11 @@ class _Trainer:
     ) -> None:
         self.config, self.directory, self.source = config, directory, source
         self.indices = source.get_indices("train")
+        if config.train.keep == "best" and not len(source.get_indices("validation")):
+            raise ValueError(
+                f"{source.name} has no validation rows to choose the best weights by. "
+                "Add some, or set config.train.keep='last'."
+            )
         self.plan = make_plan(config.train, len(self.indices))
         self.preprocessor = build_preprocessor(config, source.texts[self.indices])
         self.model = self._build_model()

@@ -1,6 +1,5 @@
 """The files of a run: settings, versions, class names and splits."""
 
-import csv
 import importlib.metadata
 import json
 import pathlib
@@ -10,8 +9,9 @@ import ml_collections
 
 from tf_multimodal import config as config_lib
 from tf_multimodal.data import labels as labels_lib
-from tf_multimodal.data.atomic_file import write_atomically, write_text
+from tf_multimodal.data.atomic_file import write_text
 from tf_multimodal.data.source import Source
+from tf_multimodal.data.splits_file import pin_splits, write_splits
 
 PACKAGES = ("tf_multimodal", "tensorflow", "tensorflow-text", "keras", "keras-hub")
 
@@ -69,35 +69,35 @@ class RunDirectory:
         self.path.mkdir(parents=True, exist_ok=True)
         write_text(self.config, text)
 
-    def write_description(self, source: Source) -> None:
-        """Writes versions, class names and splits; checks them on resuming.
+    def write_description(self, source: Source) -> Source:
+        """Writes versions, class names and splits; on resuming, checks them.
+
+        Returns:
+            The source, in the splits that the run began with.
 
         Raises:
             RunDirectoryError: the data are not those that the run began with.
+            SplitsError: likewise.
         """
         if self.versions.exists():
             stored = json.loads(self.versions.read_text(encoding="utf-8"))
+            classes = labels_lib.read_labels(self.labels)
+            source = pin_splits(source, classes, self.splits)
             if stored["data_fingerprint"] != source.compute_fingerprint():
                 raise RunDirectoryError(
                     f"The data of {source.name} have changed since the run in "
                     f"{self.path} began (ids, texts, labels, splits or images). "
                     "Restore them, or choose another --workdir."
                 )
-            return
+            return source
         labels_lib.write_labels(self.labels, source.classes)
-        with write_atomically(self.splits) as path:
-            with open(path, "w", encoding="utf-8", newline="") as file:
-                writer = csv.writer(file)
-                writer.writerow(["id", "split", "label", "group"])
-                for i in range(len(source)):
-                    label = source.classes[source.labels[i]]
-                    row = [source.ids[i], source.splits[i], label, source.groups[i]]
-                    writer.writerow(row)
+        write_splits(self.splits, source)
         versions = {name: _read_version(name) for name in PACKAGES}
         versions["python"] = platform.python_version()
         versions["data"] = source.name
         versions["data_fingerprint"] = source.compute_fingerprint()
         write_text(self.versions, json.dumps(versions, indent=2) + "\n")
+        return source
 
     def cut_logs(self, step: int) -> None:
         """Removes the lines of later steps, which a resumed run writes again."""

@@ -91,9 +91,7 @@ def list_states(folder: pathlib.Path) -> list[pathlib.Path]:
 def _list_frozen(model: keras.Model) -> list[Any]:
     """Returns the weights of encoders that are frozen as a whole."""
     branches = (model.backbone.image_branch, model.backbone.text_branch)
-    return [
-        v for b in branches if b is not None and not b.trainable for v in b.weights
-    ]
+    return [v for b in branches if b is not None and not b.trainable for v in b.weights]
 
 
 def _write_arrays(path: pathlib.Path, variables: list[Any]) -> None:

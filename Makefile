@@ -1,0 +1,55 @@
+# `make train` and `make test` set themselves up in .venv; nothing else is needed.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUN ?= runs/openclipart
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: train test test-all lint ablation ablation-masked install format clean
+
+train: install
+	$(BIN)/python train.py --config=configs/openclipart.py --workdir=$(RUN)
+	$(BIN)/python -m tf_multimodal.evaluation.evaluate --run=$(RUN) --split=test
+	$(BIN)/python -m export --run=$(RUN) --output=$(RUN)/export
+	@echo
+	@echo "Done: $(RUN)/evaluation/report.md, $(RUN)/export. What to type next:"
+	@echo "  . $(BIN)/activate"
+	@echo "  python -m tf_multimodal.inference.predict --run=$(RUN) --image=FILE --text='a red fox'"
+	@echo "  python train.py --config=configs/manifest.py --config.data.manifest=YOUR.csv --workdir=runs/mine"
+	@echo "  make ablation    # does the text help? 5-fold cross-validation"
+
+test: lint
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-all: install
+	$(BIN)/python -m pytest -m slow
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+ABLATION := -m tf_multimodal.experiments.ablation --config=configs/openclipart.py --folds=5
+
+ablation: install
+	$(BIN)/python $(ABLATION) --workdir=runs/ablation
+
+# The same with the classes' own words taken out of the texts, after `make ablation`.
+ablation-masked: ablation
+	$(BIN)/python $(ABLATION) --workdir=runs/ablation_masked \
+	  --config.data.mask_label_words=True --reuse_image=runs/ablation
+
+install: $(VENV)/installed
+
+$(VENV)/installed: requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache

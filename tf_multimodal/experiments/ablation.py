@@ -1,0 +1,125 @@
+"""Does the text help? Grouped cross-validation of image, text and both.
+
+    python -m tf_multimodal.experiments.ablation --config=configs/openclipart.py \
+        --folds=5 --workdir=runs/ablation
+
+Every variant has the same folds, data, seeds, steps and batches; no row is tested by
+a model that has seen a near-duplicate of it, and none chooses a stopping point: the
+weights are those of the last step. Writes `table.md` and `table.json`. The same
+command goes on where it was interrupted.
+"""
+
+import dataclasses
+import os
+import pathlib
+import sys
+
+import ml_collections
+from absl import app, flags
+from ml_collections import config_flags
+
+FLAGS = flags.FLAGS
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """What one row of the table changes in the config, and what it says of it."""
+
+    name: str
+    description: str
+    changes: dict[str, str]
+
+
+PRETRAINED = "pretrained text"
+FROM_NOTHING = "text from nothing"
+VARIANTS = (
+    Variant("image", "image alone", {"modalities": "image"}),
+    Variant("text", f"text alone, {PRETRAINED}", {"modalities": "text"}),
+    Variant("image_text_late", f"both, late, {PRETRAINED}", {"fusion": "late"}),
+    Variant("image_text_concat", f"both, concat, {PRETRAINED}", {"fusion": "concat"}),
+    Variant(
+        "text_lstm",
+        f"text alone, {FROM_NOTHING}",
+        {"modalities": "text", "text.encoder": "lstm"},
+    ),
+    Variant(
+        "image_text_lstm",
+        f"both, late, {FROM_NOTHING}",
+        {"fusion": "late", "text.encoder": "lstm"},
+    ),
+)
+# Differences in the table: (of, over). The first of either kind is the headline.
+GAINS = (
+    ("image_text_late", "image"),
+    ("image_text_concat", "image"),
+    ("image_text_lstm", "image"),
+    ("image_text_late", "text"),
+    ("image_text_concat", "text"),
+    ("image_text_lstm", "text_lstm"),
+)
+
+
+def make_variant_config(
+    config: ml_collections.ConfigDict, variant: Variant
+) -> ml_collections.ConfigDict:
+    """Returns the config of one variant: trained to the end, tested on its fold."""
+    config = config.copy_and_resolve_references()
+    config.model.modalities = "image_text"
+    config.update_from_flattened_dict(
+        {f"model.{key}": value for key, value in variant.changes.items()}
+    )
+    if config.model.text.encoder == "lstm" and "text_encoder" in config.train.groups:
+        config.train.groups.text_encoder.frozen = False
+    config.train.keep = "last"
+    config.train.eval_intervals = 0
+    config.train.patience = 0
+    return config
+
+
+def define_flags() -> None:
+    """Defines the command's flags."""
+    root = pathlib.Path(__file__).parents[2]
+    config_flags.DEFINE_config_file(
+        "config",
+        str(root / "configs" / "openclipart.py"),
+        "Python file with get_config().",
+        lock_config=True,
+    )
+    flags.DEFINE_string("workdir", "runs/ablation", "Directory for runs and tables.")
+    flags.DEFINE_integer("folds", 5, "Parts of the cross-validation.", lower_bound=2)
+    flags.DEFINE_integer(
+        "workers", min(8, os.cpu_count() or 1), "Processes.", lower_bound=1
+    )
+    flags.DEFINE_string(
+        "reuse_image",
+        None,
+        "Workdir of an ablation over the same images: its variant `image` is taken "
+        "over, which saves time where only the texts differ.",
+    )
+
+
+def main(argv: list[str]) -> None:
+    """Runs the command."""
+    if len(argv) > 1:
+        raise app.UsageError(f"Unexpected argument: {argv[1]!r}")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from tf_multimodal.experiments import cross_validation, table
+
+    try:
+        folds = cross_validation.run_folds(
+            FLAGS.config,
+            VARIANTS,
+            pathlib.Path(FLAGS.workdir),
+            FLAGS.folds,
+            FLAGS.workers,
+            pathlib.Path(FLAGS.reuse_image) if FLAGS.reuse_image else None,
+        )
+        text = table.write_table(folds, VARIANTS, GAINS, FLAGS.config, FLAGS.workdir)
+    except (ValueError, OSError, RuntimeError) as error:
+        sys.exit(f"Error: {error}")
+    print(f"\n{text}\n{FLAGS.workdir}/table.md and table.json hold this table.")
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.run(main)

@@ -1,0 +1,196 @@
+"""Trains every variant on every fold, in several processes, and keeps predictions."""
+
+import concurrent.futures
+import dataclasses
+import multiprocessing
+import os
+import pathlib
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ml_collections
+import numpy as np
+
+from tf_multimodal import config as config_lib
+from tf_multimodal.data.atomic_file import write_atomically
+from tf_multimodal.data.source import Source
+from tf_multimodal.data.sources import load_source
+from tf_multimodal.data.split import assign_parts
+from tf_multimodal.experiments.ablation import Variant, make_variant_config
+from tf_multimodal.inference.predictor import Predictor
+from tf_multimodal.training import run as training
+from tf_multimodal.training.run_directory import RunDirectory
+
+
+@dataclasses.dataclass(frozen=True)
+class FoldPredictions:
+    """What one variant says of the rows that its fold left out.
+
+    Attributes:
+        ids, groups: str [n].
+        labels: int [n].
+        probabilities: float32 [n, classes].
+        seconds: CPU seconds of training and prediction.
+    """
+
+    ids: np.ndarray
+    groups: np.ndarray
+    labels: np.ndarray
+    probabilities: np.ndarray
+    seconds: float
+
+
+def run_folds(
+    config: ml_collections.ConfigDict,
+    variants: Sequence[Variant],
+    workdir: pathlib.Path,
+    num_folds: int,
+    workers: int,
+    reuse_image: pathlib.Path | None = None,
+) -> dict[str, list[FoldPredictions]]:
+    """Returns the predictions of every variant, a list over the folds.
+
+    Args:
+        config: the settings that all variants share.
+        variants: what they change.
+        workdir: keeps the predictions; those that are there are not made again.
+        num_folds: parts of all rows, whatever split they are in.
+        workers: processes; each gets its share of the cores.
+        reuse_image: workdir of an ablation whose `image` predictions to take over.
+
+    Raises:
+        RunDirectoryError: the workdir holds an ablation with another config.
+        ValueError: `reuse_image` holds no such predictions, or other rows.
+    """
+    config_lib.validate_config(config)
+    RunDirectory(workdir).claim(config)
+    source = load_source(config)
+    folder = workdir / f"predictions_{num_folds}_folds"
+    folder.mkdir(exist_ok=True)
+    if reuse_image is not None:
+        _take_over(reuse_image / folder.name, folder, source, num_folds)
+    jobs = [
+        (variant, fold)
+        for fold in range(num_folds)
+        for variant in variants
+        if not _name_file(folder, variant.name, fold).exists()
+    ]
+    print(f"{len(jobs)} of {len(variants) * num_folds} trainings to do.", flush=True)
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    arguments = [
+        (config_lib.to_json(config), v, fold, num_folds, workdir, folder, threads)
+        for v, fold in jobs
+    ]
+    _run_jobs(_train_fold, arguments, workers)
+    return {
+        variant.name: [
+            read_predictions(_name_file(folder, variant.name, fold))
+            for fold in range(num_folds)
+        ]
+        for variant in variants
+    }
+
+
+def select_fold(source: Source, fold: int, num_folds: int) -> Source:
+    """Returns a source that tests on one fold and trains on all the others."""
+    parts = assign_parts(source.labels, source.groups, [1 / num_folds] * num_folds)
+    splits = np.where(parts == fold, "test", "train").astype(object)
+    return dataclasses.replace(source, splits=splits)
+
+
+def read_predictions(path: pathlib.Path) -> FoldPredictions:
+    """Returns the predictions of one training."""
+    with np.load(path, allow_pickle=False) as stored:
+        values: dict[str, Any] = {name: stored[name] for name in stored.files}
+    return FoldPredictions(**{**values, "seconds": float(values["seconds"])})
+
+
+def _run_jobs(
+    function: Callable[..., str], arguments: list[tuple], workers: int
+) -> None:
+    context = multiprocessing.get_context("spawn")
+    started = time.monotonic()
+    with concurrent.futures.ProcessPoolExecutor(workers, context) as pool:
+        futures = [pool.submit(function, *values) for values in arguments]
+        try:
+            for done, future in enumerate(concurrent.futures.as_completed(futures), 1):
+                minutes = (time.monotonic() - started) / 60
+                left = minutes / done * (len(futures) - done)
+                print(
+                    f"[{done}/{len(futures)}] {future.result()}; {minutes:.1f} "
+                    f"minutes, about {left:.0f} left",
+                    flush=True,
+                )
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _train_fold(
+    config_json: str,
+    variant: Variant,
+    fold: int,
+    num_folds: int,
+    workdir: pathlib.Path,
+    folder: pathlib.Path,
+    threads: int,
+) -> str:
+    """Trains one variant on one fold; runs in a process of its own."""
+    import keras
+    import tensorflow as tf
+
+    if not tf.config.list_physical_devices("GPU"):
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    config = make_variant_config(config_lib.from_json(config_json), variant)
+    name = f"{variant.name}_{fold}"
+    run_dir = workdir / "runs" / name
+    run_dir.parent.mkdir(exist_ok=True)
+    began = time.process_time()
+    with open(workdir / "runs" / f"{name}.log", "a", encoding="utf-8") as log:
+        output, sys.stdout = sys.stdout, log
+        try:
+            source = select_fold(load_source(config), fold, num_folds)
+            training.run(config, run_dir, source)
+            indices = source.get_indices("test")
+            predictor = Predictor.from_run(run_dir)
+            found = predictor.predict_source(source, indices)
+        finally:
+            sys.stdout = output
+    labels = source.labels[indices]
+    with write_atomically(_name_file(folder, variant.name, fold)) as path:
+        np.savez(
+            path,
+            ids=source.ids[indices].astype(str),
+            groups=source.groups[indices].astype(str),
+            labels=labels,
+            probabilities=found.probabilities,
+            seconds=time.process_time() - began,
+        )
+    shutil.rmtree(run_dir)  # the table needs the predictions alone
+    keras.backend.clear_session()
+    return f"{variant.name}, fold {fold}: {(found.labels == labels).mean():.1%}"
+
+
+def _take_over(
+    old: pathlib.Path, folder: pathlib.Path, source: Source, num_folds: int
+) -> None:
+    for fold in range(num_folds):
+        path = _name_file(old, "image", fold)
+        if not path.exists():
+            raise ValueError(
+                f"There is no {path}: run the ablation that --reuse_image names to "
+                "its end first, with the same number of folds."
+            )
+        kept = select_fold(source, fold, num_folds)
+        expected = kept.ids[kept.get_indices("test")].astype(str)
+        if not np.array_equal(read_predictions(path).ids, expected):
+            raise ValueError(f"{path} is of other rows: it cannot be taken over.")
+        shutil.copy(path, _name_file(folder, "image", fold))
+
+
+def _name_file(folder: pathlib.Path, variant: str, fold: int) -> pathlib.Path:
+    return folder / f"{variant}_{fold}.npz"
