@@ -31,11 +31,21 @@ def choose_dtype_policy(setting: str) -> tuple[str, str]:
     return "float32", f"no GPU; the CPU has none of {', '.join(CPU_FLAGS)}"
 
 
-def choose_jit_compile(setting: str, model: keras.Model) -> tuple[bool, str]:
+def choose_jit_compile(
+    setting: str, model: keras.Model, deterministic: bool = False
+) -> tuple[bool, str]:
     """Returns whether XLA compiles the training step, and the reason.
 
     Keras turns XLA off without a word when a layer does not support it; here
     the layer is named.
+
+    Args:
+        setting: `config.jit_compile`; `auto` looks at the devices and the layers.
+        model: the model to train.
+        deterministic: whether op determinism is on.
+
+    Raises:
+        ValueError: `on`, but a layer cannot be compiled.
     """
     if setting == "off":
         return False, "config.jit_compile"
@@ -55,7 +65,7 @@ def choose_jit_compile(setting: str, model: keras.Model) -> tuple[bool, str]:
         return False, "on a CPU XLA is slower than TensorFlow's own kernels"
     if blocking:
         return False, f"XLA cannot compile {', '.join(blocking)}"
-    if tf.config.experimental.is_op_determinism_enabled():
+    if deterministic:
         return False, "op determinism is on"
     return True, "a GPU, and every layer can be compiled"
 

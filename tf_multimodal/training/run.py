@@ -146,7 +146,9 @@ class _Trainer:
         # Batches come prepared; KerasHub would apply the preprocessor again.
         model.preprocessor = None
         print(groups.freeze_groups(model, config.train.groups))
-        jit_compile, why = precision.choose_jit_compile(config.jit_compile, model)
+        jit_compile, why = precision.choose_jit_compile(
+            config.jit_compile, model, config.deterministic
+        )
         print(f"XLA: {'on' if jit_compile else 'off'} ({why}).")
         model.compile(
             optimizer=make_optimizer(

@@ -1,0 +1,77 @@
+"""Cross-validation: folds of whole groups, and going on where it stopped."""
+
+import numpy as np
+import pytest
+
+from configs import tiny
+from tf_multimodal.data.sources import load_source
+from tf_multimodal.experiments import cross_validation
+from tf_multimodal.experiments.ablation import VARIANTS
+from tf_multimodal.training.run_directory import RunDirectoryError
+
+IMAGE = next(v for v in VARIANTS if v.name == "image")
+TEXT = next(v for v in VARIANTS if v.name == "text_lstm")
+
+
+@pytest.fixture
+def config(tmp_path_factory):
+    config = tiny.get_config()
+    config.cache_dir = str(tmp_path_factory.mktemp("cache"))
+    config.train.epochs = 1
+    return config
+
+
+def test_every_row_is_tested_once_and_groups_stay_whole(config):
+    source = load_source(config)
+    source.groups[:100] = source.groups[0]
+    tested = []
+    for fold in range(3):
+        part = cross_validation.select_fold(source, fold, 3)
+        tested.append(part.get_indices("test"))
+        split = set(part.splits[:100])
+        assert len(split) == 1
+        assert not len(part.get_indices("validation"))
+    assert sorted(np.concatenate(tested)) == list(range(len(source)))
+
+
+def run_here(function, arguments, workers):
+    """Stands in for the processes."""
+    for values in arguments:
+        print(function(*values))
+
+
+def test_goes_on_where_it_stopped(config, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cross_validation, "_run_jobs", run_here)
+    workdir = tmp_path / "ablation"
+    first = cross_validation.run_folds(config, [IMAGE, TEXT], workdir, 2, 1)
+    assert "4 of 4 trainings" in capsys.readouterr().out
+    ids = np.concatenate([part.ids for part in first["image"]])
+    assert len(set(ids)) == len(ids) == 480
+    for image, text in zip(first["image"], first["text_lstm"], strict=True):
+        np.testing.assert_array_equal(image.ids, text.ids)
+        assert image.probabilities.shape == (len(image.ids), 6)
+        assert image.seconds > 0
+    (workdir / "predictions_2_folds" / "text_lstm_1.npz").unlink()
+    again = cross_validation.run_folds(config, [IMAGE, TEXT], workdir, 2, 1)
+    assert "1 of 4 trainings" in capsys.readouterr().out
+    np.testing.assert_array_equal(
+        first["image"][0].probabilities, again["image"][0].probabilities
+    )
+    config.train.epochs = 2
+    with pytest.raises(RunDirectoryError, match="epochs: 1 -> 2"):
+        cross_validation.run_folds(config, [IMAGE], workdir, 2, 1)
+
+
+def test_image_predictions_are_taken_over(config, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cross_validation, "_run_jobs", run_here)
+    cross_validation.run_folds(config, [IMAGE], tmp_path / "a", 2, 1)
+    capsys.readouterr()
+    config.data.mask_label_words = True
+    cross_validation.run_folds(
+        config, [IMAGE], tmp_path / "b", 2, 1, reuse_image=tmp_path / "a"
+    )
+    assert "0 of 2 trainings" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="same number of folds"):
+        cross_validation.run_folds(
+            config, [IMAGE], tmp_path / "c", 3, 1, reuse_image=tmp_path / "a"
+        )

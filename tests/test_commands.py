@@ -1,0 +1,166 @@
+"""The commands as a user types them, each in a process of its own."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+pytestmark = pytest.mark.slow
+
+
+def run_command(*arguments, cwd=ROOT, expect=0, **options):
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=540,
+        check=False,
+        **options,
+    )
+    assert result.returncode == expect, result.stdout + result.stderr
+    return result
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+def test_help_does_not_wait_for_tensorflow():
+    commands = [
+        ("train.py",),
+        ("-m", "export"),
+        ("-m", "tf_multimodal.evaluation.evaluate"),
+        ("-m", "tf_multimodal.inference.predict"),
+        ("-m", "tf_multimodal.experiments.ablation"),
+    ]
+    script = (
+        "import runpy, sys\n"
+        "sys.argv = sys.argv[1:] + ['--help']\n"
+        "try:\n"
+        "    name = sys.argv[0]\n"
+        "    if name == '-m': runpy.run_module(sys.argv.pop(1), run_name='__main__',"
+        " alter_sys=True)\n"
+        "    else: runpy.run_path(name, run_name='__main__')\n"
+        "except SystemExit as exit: print('exit', exit.code)\n"
+        "print('heavy', [m for m in ('tensorflow', 'keras') if m in sys.modules])\n"
+    )
+    for command in commands:
+        output = run_command("-c", script, *command).stdout
+        assert "heavy []" in output, command
+        assert "--" in output, command
+
+
+def test_unknown_config_key_names_the_closest():
+    result = run_command(
+        "train.py", "--config=configs/tiny.py", "--config.train.epoch=3", expect=1
+    )
+    assert 'Did you mean "epochs"' in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_from_training_to_export(cache, tmp_path):
+    """What `make train` types, on the smoke-test config."""
+    run_dir = tmp_path / "run"
+    train = run_command(
+        "train.py",
+        "--config=configs/tiny.py",
+        f"--workdir={run_dir}",
+        f"--config.cache_dir={cache}",
+    )
+    assert f"--run={run_dir} --split=test" in train.stdout
+    run_command("-m", "tf_multimodal.evaluation.evaluate", f"--run={run_dir}")
+    result = json.loads((run_dir / "evaluation" / "test.json").read_text())
+    assert result["examples"] == 72
+    # Neither the image nor the text alone tells the class.
+    assert result["accuracy"] > 0.8
+    assert result["image_only"]["accuracy"] < 0.7
+    assert result["text_only"]["accuracy"] < 0.6
+    for name in ("report.md", "test_predictions.jsonl", "curves.png", "confusion.png"):
+        assert (run_dir / "evaluation" / name).stat().st_size > 0
+    export = run_command(
+        "-m", "export", f"--run={run_dir}", f"--output={run_dir}/export"
+    )
+    assert (run_dir / "export" / "1" / "saved_model.pb").exists()
+    assert "serving_default" in export.stdout
+
+
+def test_a_killed_run_ends_as_the_whole_one(cache, tmp_path):
+    """Bit for bit, with op determinism, wherever the kill falls."""
+
+    def command(name):
+        return [
+            "train.py",
+            "--config=configs/tiny.py",
+            f"--workdir={tmp_path / name}",
+            f"--config.cache_dir={cache}",
+            "--config.deterministic=True",
+            "--config.train.epochs=6",
+            "--config.train.eval_intervals=2",
+        ]
+
+    run_command(*command("whole"))
+    process = subprocess.Popen(
+        [sys.executable, *command("killed")],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 300
+    while not list((tmp_path / "killed" / "state").glob("step_*")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "killed" / "finished.json").exists()
+    output = run_command(*command("killed")).stdout
+    assert "Going on from the state of step" in output
+    for name in ("metrics.jsonl", "finished.json"):
+        whole, killed = ((tmp_path / run / name) for run in ("whole", "killed"))
+        assert whole.read_text() == killed.read_text()
+    import numpy as np
+
+    last = "state/step_0000000066/variables.npz"
+    with (
+        np.load(tmp_path / "whole" / last) as whole,
+        np.load(tmp_path / "killed" / last) as killed,
+    ):
+        assert all(np.array_equal(whole[k], killed[k]) for k in whole.files)
+
+
+def test_the_wheel_holds_every_part(tmp_path):
+    run_command("-m", "pip", "wheel", "--quiet", "--no-deps", "-w", tmp_path, ROOT)
+    (wheel,) = tmp_path.glob("*.whl")
+    target = tmp_path / "site"
+    run_command(
+        "-m", "pip", "install", "--quiet", "--no-deps", "--target", target, wheel
+    )
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import configs.paper, export.__main__, train, tf_multimodal\n"
+        "import tf_multimodal.experiments.ablation\n"
+        "import tf_multimodal.datasets.openclipart, tf_multimodal.serving.release\n"
+        "for m in (configs, export, train, tf_multimodal):\n"
+        "    assert m.__file__.startswith(sys.argv[1]), m.__file__\n"
+        "print(tf_multimodal.__version__)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script, str(target)],
+        cwd=tmp_path,
+        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip() == "0.1.0"

@@ -1,0 +1,62 @@
+"""Settings: locked, checked, and stored without loss."""
+
+import importlib
+
+import pytest
+
+from tf_multimodal import config as config_lib
+
+
+@pytest.mark.parametrize("name", ["openclipart", "paper", "manifest", "tiny"])
+def test_configs_are_valid_and_survive_storage(name):
+    config = importlib.import_module(f"configs.{name}").get_config()
+    if name == "manifest":
+        with pytest.raises(ValueError, match="config.data.manifest to a CSV"):
+            config_lib.validate_config(config)
+        config.data.manifest = "pairs.csv"
+    config_lib.validate_config(config)
+    stored = config_lib.from_json(config_lib.to_json(config))
+    assert config_lib.list_differences(config, stored) == []
+    assert stored.is_locked
+
+
+def test_unknown_key_names_the_closest():
+    config = config_lib.get_default_config()
+    with pytest.raises(AttributeError, match="epochs"):
+        config.train.epoch = 3
+    text = config_lib.to_json(config).replace('"epochs"', '"epoch"')
+    with pytest.raises(KeyError, match="epoch"):
+        config_lib.from_json(text)
+
+
+def test_groups_are_replaced_as_a_whole():
+    config = config_lib.get_default_config()
+    with config.unlocked():
+        del config.train.groups["joint"], config.train.groups["head"]
+        config.train.groups.rest = config.train.groups.image_encoder
+    stored = config_lib.from_json(config_lib.to_json(config))
+    assert set(stored.train.groups) == {"image_encoder", "text_encoder", "rest"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("model.fusion", "early"),
+        ("train.warmup_fraction", 1.5),
+        ("augment.drop_image", 0.95),
+        ("data.split_fractions", (0.5, 0.5, 0.5)),
+        ("train.batch_size", 0),
+    ],
+)
+def test_values_out_of_range_are_named(key, value):
+    config = config_lib.get_default_config()
+    config.data.manifest = "pairs.csv"
+    config.update_from_flattened_dict({key: value})
+    with pytest.raises(ValueError, match=key.replace(".", r"\.")):
+        config_lib.validate_config(config)
+
+
+def test_differences_are_listed_by_key():
+    old, new = config_lib.get_default_config(), config_lib.get_default_config()
+    new.train.epochs = 7
+    assert config_lib.list_differences(old, new) == ["train.epochs: 30 -> 7"]

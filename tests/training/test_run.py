@@ -1,0 +1,168 @@
+"""A run from config to preset: its files, going on, and ending with an error."""
+
+import dataclasses
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+from tf_multimodal.inference.predictor import Predictor
+from tf_multimodal.training import callbacks, run, state
+from tf_multimodal.training.run_directory import RunDirectory, RunDirectoryError
+
+
+def read_lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_files_of_a_finished_run(trained, tiny_source):
+    folder, output = trained
+    lines = read_lines(folder / "metrics.jsonl")
+    assert [line["step"] for line in lines] == [6, 12, 18]
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    assert {"accuracy", "val_accuracy", "val_macro_f1", "val_loss"} <= set(lines[0])
+    rates = [line["learning_rate"] for line in lines]
+    assert 2e-3 > rates[0] > rates[1] > rates[2] == pytest.approx(0)
+    timing = read_lines(folder / "timing.jsonl")
+    assert all(line["pairs_per_second"] > 0 for line in timing)
+    assert (folder / "labels.txt").read_text().split() == list(tiny_source.classes)
+    versions = json.loads((folder / "versions.json").read_text())
+    assert versions["keras"] == keras.__version__
+    assert versions["data_fingerprint"] == tiny_source.compute_fingerprint()
+    assert list((folder / "tensorboard").rglob("events*"))
+    assert [s.name for s in state.list_states(folder / "state")] == [
+        "step_0000000012",
+        "step_0000000018",
+    ]
+    for said in ("Precision:", "XLA: off", "per-replica batch 64", "image_encoder/.*"):
+        assert said in output
+
+
+def test_best_predicts_as_it_was_validated(trained, tiny_source):
+    folder, _ = trained
+    best = json.loads((folder / "finished.json").read_text())
+    predictor = Predictor.from_run(folder)
+    indices = tiny_source.get_indices("validation")
+    found = predictor.predict_source(tiny_source, indices)
+    accuracy = (found.labels == tiny_source.labels[indices]).mean()
+    # Validated in the training's precision, loaded in float32.
+    assert accuracy == pytest.approx(best["best_value"], abs=0.05)
+    assert accuracy > 1 / 6
+
+
+def test_a_finished_run_is_left_alone(trained, tiny_config, capsys):
+    folder, _ = trained
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
+    run.run(tiny_config, folder)
+    assert "finished; nothing was changed" in capsys.readouterr().out
+    assert before == {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
+
+
+def test_another_config_is_refused(trained, tiny_config):
+    folder, _ = trained
+    other = tiny_config.copy_and_resolve_references()
+    other.train.learning_rate = 0.5
+    with pytest.raises(RunDirectoryError, match="learning_rate: 0.002 -> 0.5"):
+        run.run(other, folder)
+
+
+def test_a_foreign_directory_is_refused(tmp_path, tiny_config):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(RunDirectoryError, match="not empty and holds no run"):
+        run.run(tiny_config, tmp_path)
+
+
+def test_changed_data_are_refused(trained, tiny_source):
+    folder, _ = trained
+    texts = tiny_source.texts.copy()
+    texts[5] = "something else"
+    with pytest.raises(RunDirectoryError, match="have changed"):
+        RunDirectory(folder).write_description(
+            dataclasses.replace(tiny_source, texts=texts)
+        )
+
+
+def test_a_run_goes_on_from_its_state(
+    trained, tiny_config, tiny_source, tmp_path, monkeypatch, capsys
+):
+    """Interrupted after two of three intervals, it ends as the whole run did."""
+    whole, _ = trained
+    on_epoch_end = callbacks.Interval.on_epoch_end
+
+    def interrupt(self, epoch, logs=None):
+        on_epoch_end(self, epoch, logs)
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(callbacks.Interval, "on_epoch_end", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run.run(tiny_config, tmp_path / "run", tiny_source)
+    monkeypatch.setattr(callbacks.Interval, "on_epoch_end", on_epoch_end)
+    # A line that a later, lost state had written.
+    with open(tmp_path / "run" / "metrics.jsonl", "a") as file:
+        file.write('{"step": 18, "loss": 99.0}\n')
+    run.run(tiny_config, tmp_path / "run", tiny_source)
+    assert "Going on from the state of step 12" in capsys.readouterr().out
+    lines = read_lines(tmp_path / "run" / "metrics.jsonl")
+    assert [line["step"] for line in lines] == [6, 12, 18]
+    for line, expected in zip(lines, read_lines(whole / "metrics.jsonl"), strict=True):
+        assert line["loss"] == pytest.approx(expected["loss"], rel=0.02)
+
+
+def test_a_state_of_another_model_is_refused(trained, tmp_path):
+    folder, _ = trained
+    shutil.copytree(folder / "state", tmp_path / "state")
+    with pytest.raises(ValueError, match="state is of another model"):
+        state._read_arrays(
+            state.list_states(tmp_path / "state")[-1] / "variables.npz", []
+        )
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(tiny_config, tiny_source, tmp_path):
+    config = tiny_config.copy_and_resolve_references()
+    config.train.learning_rate = 1e38
+    config.train.warmup_fraction = 0.0
+    config.dtype_policy = "float32"
+    with pytest.raises(
+        callbacks.NonFiniteLoss, match=r"loss of step [1-6] is (nan|inf)"
+    ):
+        run.run(config, tmp_path / "run", tiny_source)
+
+
+def test_early_stopping(tiny_config, tiny_source, tmp_path, capsys):
+    config = tiny_config.copy_and_resolve_references()
+    config.train.learning_rate = 0.0
+    config.train.ema = 0.0
+    config.train.patience = 1
+    run.run(config, tmp_path / "run", tiny_source)
+    assert "Stopped at step 12: no progress" in capsys.readouterr().out
+    finished = json.loads((tmp_path / "run" / "finished.json").read_text())
+    assert finished["stopped"] and finished["best_step"] == 6
+
+
+def test_no_validation_rows(tiny_config, tiny_source, tmp_path):
+    splits = np.where(tiny_source.splits == "validation", "test", tiny_source.splits)
+    source = dataclasses.replace(tiny_source, splits=splits)
+    with pytest.raises(ValueError, match="no validation rows"):
+        run.run(tiny_config, tmp_path / "run", source)
+
+
+@pytest.mark.parametrize(
+    ("num_rows", "changes", "expected"),
+    [
+        (320, {"epochs": 10}, (10, 100)),
+        (330, {"epochs": 10}, (11, 110)),  # 11 batches hold a pass
+        (320, {"epochs": 10, "state_steps": 30}, (30, 90)),
+        (350, {"epochs": 0}, (11, 660)),  # few rows: 60 passes
+        (20_000, {"epochs": 0}, (625, 1875)),  # 60,000 pairs in all
+        (1_000_000, {"epochs": 0}, (31_250, 93_750)),  # many rows: 3 passes
+    ],
+)
+def test_plan(tiny_config, num_rows, changes, expected):
+    config = tiny_config.copy_and_resolve_references().train
+    config.batch_size = 32
+    config.update(changes)
+    plan = run.make_plan(config, num_rows)
+    assert (plan.interval, plan.total) == expected
