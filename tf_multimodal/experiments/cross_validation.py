@@ -11,8 +11,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
 import ml_collections
 import numpy as np
+import tensorflow as tf
 
 from tf_multimodal import config as config_lib
 from tf_multimodal.data.atomic_file import write_atomically
@@ -79,9 +81,8 @@ def run_folds(
         if not _name_file(folder, variant.name, fold).exists()
     ]
     print(f"{len(jobs)} of {len(variants) * num_folds} trainings to do.", flush=True)
-    threads = max(1, (os.cpu_count() or 1) // workers)
     arguments = [
-        (config_lib.to_json(config), v, fold, num_folds, workdir, folder, threads)
+        (config_lib.to_json(config), v, fold, num_folds, workdir, folder)
         for v, fold in jobs
     ]
     _run_jobs(_train_fold, arguments, workers)
@@ -113,7 +114,10 @@ def _run_jobs(
 ) -> None:
     context = multiprocessing.get_context("spawn")
     started = time.monotonic()
-    with concurrent.futures.ProcessPoolExecutor(workers, context) as pool:
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    with concurrent.futures.ProcessPoolExecutor(
+        workers, context, initializer=_share_cores, initargs=(threads,)
+    ) as pool:
         futures = [pool.submit(function, *values) for values in arguments]
         try:
             for done, future in enumerate(concurrent.futures.as_completed(futures), 1):
@@ -129,6 +133,12 @@ def _run_jobs(
             raise
 
 
+def _share_cores(threads: int) -> None:
+    """Keeps a worker from taking the cores of the others."""
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+
+
 def _train_fold(
     config_json: str,
     variant: Variant,
@@ -136,15 +146,8 @@ def _train_fold(
     num_folds: int,
     workdir: pathlib.Path,
     folder: pathlib.Path,
-    threads: int,
 ) -> str:
     """Trains one variant on one fold; runs in a process of its own."""
-    import keras
-    import tensorflow as tf
-
-    if not tf.config.list_physical_devices("GPU"):
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(threads)
     config = make_variant_config(config_lib.from_json(config_json), variant)
     name = f"{variant.name}_{fold}"
     run_dir = workdir / "runs" / name
