@@ -7,11 +7,13 @@ Any setting of tf_multimodal/config.py can be given as --config.KEY=VALUE. The s
 command again goes on where it stopped.
 """
 
+import os
 import pathlib
-import sys
 
 from absl import app, flags
 from ml_collections import config_flags
+
+from tf_multimodal.command_line import exit_with_message, read_config, run_command
 
 DEFAULT_CONFIG = pathlib.Path(__file__).parent / "configs" / "openclipart.py"
 
@@ -26,15 +28,17 @@ WORKDIR = flags.DEFINE_string(
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"Expected flags alone. Received: {argv[1:]}")
+    config = read_config(CONFIG.value)
     name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
     workdir = WORKDIR.value or f"runs/{name}"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # TensorFlow takes seconds to import: --help and wrong flags should not wait.
     from tf_multimodal.training import run
 
     try:
-        run.run(CONFIG.value, workdir)
+        run.run(config, workdir)
     except run.EXPECTED_ERRORS as error:
-        sys.exit(f"{type(error).__name__}: {error}")
+        exit_with_message(error)
     print(
         "Next:\n"
         f"  python -m tf_multimodal.evaluation.evaluate --run={workdir} --split=test\n"
@@ -42,20 +46,5 @@ def main(argv: list[str]) -> None:
     )
 
 
-def parse_flags(argv: list[str]) -> list[str]:
-    """Parses the flags; an unknown config key is a message, not a traceback."""
-    try:
-        return app.parse_flags_with_usage(argv)
-    except (AttributeError, KeyError) as error:
-        cause = error.args[0]
-        reason = cause.args[0] if isinstance(cause, KeyError) else cause
-        sys.exit(f"There is no such config key: {reason}")
-
-
-def run_main() -> None:
-    """Entry point of the installed command."""
-    app.run(main, flags_parser=parse_flags)
-
-
 if __name__ == "__main__":
-    run_main()
+    run_command(main)

@@ -1,13 +1,17 @@
-"""A small run directory, as training leaves it, for the tests of several rooms."""
+"""For the tests of several rooms: commands, and a run as training leaves it."""
 
 import csv
 import json
+import os
 import pathlib
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
+ROOT = pathlib.Path(__file__).parents[1]
 CLASSES = ("bird", "cat", "signs_and_symbols")
 # id, image, text, label, split; broken.png does not decode, gone.png is not there.
 ROWS = (
@@ -24,6 +28,12 @@ ROWS = (
     ("c1", "2.png", "cats", "cat", "validation"),
 )
 PIECES = "[PAD] [UNK] [CLS] [SEP] [MASK] a red bird two cats cat sign symbol and 5 x"
+
+
+@pytest.fixture(scope="session")
+def run_command():
+    """Runs Python with arguments in a process of its own; returns how that ended."""
+    return _run_command
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +59,22 @@ def run_copy(small_run, tmp_path) -> pathlib.Path:
     return shutil.copytree(small_run, tmp_path / "run")
 
 
+def _run_command(*arguments, cwd=ROOT, expect=0, **options):
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=540,
+        check=False,
+        **options,
+    )
+    assert result.returncode == expect, result.stdout + result.stderr
+    return result
+
+
 def _write_data(folder: pathlib.Path) -> None:
     import tensorflow as tf
 
@@ -66,6 +92,8 @@ def _write_data(folder: pathlib.Path) -> None:
 def _write_run(folder: pathlib.Path, modalities: str) -> pathlib.Path:
     from tf_multimodal import config as config_lib
     from tf_multimodal.data.labels import write_labels
+    from tf_multimodal.data.sources import load_source
+    from tf_multimodal.data.splits_file import write_splits
 
     config = config_lib.get_default_config()
     config.data.manifest = str(folder / "pairs.csv")
@@ -86,9 +114,7 @@ def _write_run(folder: pathlib.Path, modalities: str) -> pathlib.Path:
     run_dir.mkdir()
     (run_dir / "experiment.json").write_text(config_lib.to_json(config))
     write_labels(run_dir / "labels.txt", CLASSES)
-    with open(run_dir / "splits.csv", "w", encoding="utf-8", newline="") as file:
-        rows = [(row[0], row[4], row[3], row[0]) for row in ROWS]
-        csv.writer(file).writerows([("id", "split", "label", "group"), *rows])
+    write_splits(run_dir / "splits.csv", load_source(config))
     history = [
         {"step": 2, "epoch": 1, "loss": 1.1, "accuracy": 0.3},
         {"step": 4, "epoch": 2, "loss": 0.9, "accuracy": 0.5, "val_accuracy": 0.4}

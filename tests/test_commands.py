@@ -14,28 +14,12 @@ ROOT = pathlib.Path(__file__).parents[1]
 pytestmark = pytest.mark.slow
 
 
-def run_command(*arguments, cwd=ROOT, expect=0, **options):
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": str(ROOT)}
-    result = subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=540,
-        check=False,
-        **options,
-    )
-    assert result.returncode == expect, result.stdout + result.stderr
-    return result
-
-
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
-def test_help_does_not_wait_for_tensorflow():
+def test_help_does_not_wait_for_tensorflow(run_command):
     commands = [
         ("train.py",),
         ("-m", "export"),
@@ -60,15 +44,18 @@ def test_help_does_not_wait_for_tensorflow():
         assert "--" in output, command
 
 
-def test_unknown_config_key_names_the_closest():
+@pytest.mark.parametrize(
+    "command", [("train.py",), ("-m", "tf_multimodal.experiments.ablation")]
+)
+def test_unknown_config_key_names_the_closest(run_command, command):
     result = run_command(
-        "train.py", "--config=configs/tiny.py", "--config.train.epoch=3", expect=1
+        *command, "--config=configs/tiny.py", "--config.train.epoch=3", expect=1
     )
     assert 'Did you mean "epochs"' in result.stderr
     assert "Traceback" not in result.stderr
 
 
-def test_from_training_to_export(cache, tmp_path):
+def test_from_training_to_export(run_command, cache, tmp_path):
     """What `make train` types, on the smoke-test config."""
     run_dir = tmp_path / "run"
     train = run_command(
@@ -94,7 +81,7 @@ def test_from_training_to_export(cache, tmp_path):
     assert "serving_default" in export.stdout
 
 
-def test_a_killed_run_ends_as_the_whole_one(cache, tmp_path):
+def test_a_killed_run_ends_as_the_whole_one(run_command, cache, tmp_path):
     """Bit for bit, with op determinism, wherever the kill falls."""
 
     def command(name):
@@ -138,7 +125,7 @@ def test_a_killed_run_ends_as_the_whole_one(cache, tmp_path):
         assert all(np.array_equal(whole[k], killed[k]) for k in whole.files)
 
 
-def test_the_wheel_holds_every_part(tmp_path):
+def test_the_wheel_holds_every_part(run_command, tmp_path):
     run_command("-m", "pip", "wheel", "--quiet", "--no-deps", "-w", tmp_path, ROOT)
     (wheel,) = tmp_path.glob("*.whl")
     target = tmp_path / "site"

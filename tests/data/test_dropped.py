@@ -38,6 +38,19 @@ def test_over_the_limit_it_raises_with_reasons(tmp_path, make_source):
     assert str(path) in message and len(read_lines(path)) == 3
 
 
+def test_rows_whose_text_is_used_are_named_but_do_not_count(tmp_path, make_source):
+    path = tmp_path / "dropped.jsonl"
+    dropped = DroppedRows(make_source(5, IMAGES), 0.2, 5, path)
+    dropped.record(3, left_out=False)
+    dropped.record(0, left_out=False)
+    dropped.record(1)
+    assert [line["id"] for line in read_lines(path)] == ["id3", "id0", "id1"]
+    assert dropped.left_out == {1} and set(dropped.reasons) == {0, 1, 3}
+    with pytest.raises(TooManyBadRows, match="2 of 5") as error:
+        dropped.record(2)
+    assert "id1" in str(error.value) and "id3" not in str(error.value)
+
+
 def test_fatal_names_the_one_row(make_source):
     dropped = DroppedRows(make_source(5, IMAGES), 1.0, 5)
     dropped.record(0)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_multimodal.data.manifest import read_manifest
+from tf_multimodal.data.manifest import Settings, read_manifest
 
 COLUMNS = {"image": "file", "text": "caption", "label": "kind"}
 
@@ -114,11 +114,12 @@ def test_given_classes_keep_their_order(tmp_path):
 def test_without_labels_only_images_texts_and_ids_are_needed(tmp_path):
     path = write(tmp_path, ["file,caption", "x.png,a", ",b"])
     columns = COLUMNS | {"split": "part", "weight": "w", "id": "no"}
-    source = read_manifest(path, columns, ("a", "b"), require_labels=False)
+    options = {"require_labels": False, "optional": ("id",)}
+    source = read_manifest(path, columns, ("a", "b"), **options)
     assert list(source.labels) == [-1, -1] and list(source.ids) == ["2", "3"]
     assert source.classes == ("a", "b")
     path = write(tmp_path, ["file,caption,no", "x.png,a,first"])
-    source = read_manifest(path, columns, ("a", "b"), require_labels=False)
+    source = read_manifest(path, columns, ("a", "b"), **options)
     assert list(source.ids) == ["first"]
 
 
@@ -128,9 +129,30 @@ def test_a_column_that_is_not_there(tmp_path):
     for part in (str(path), "'kind'", "config.data.columns.label", "'file', 'caption'"):
         assert part in message
     message = read_error(path, {"image": "", "text": "", "label": "label"})
-    assert "config.data.columns.image, config.data.columns.text" in message
+    assert "config.data.columns.image or config.data.columns.text" in message
     message = read_error(path, {"image": "file", "text": "", "label": ""})
     assert "config.data.columns.label must name" in message
+
+
+def test_columns_that_may_be_missing_and_settings_of_other_names(tmp_path):
+    path = write(tmp_path, ["file", "a.png"])
+    settings = Settings("--manifest", "--{role}_column")
+    options = {"require_labels": False, "settings": settings}
+    message = read_error(path, **options)
+    assert "'caption' for the text" in message and "Set --text_column to" in message
+    assert "config." not in message
+    source = read_manifest(path, COLUMNS, optional=("text",), **options)
+    assert list(source.files) == ["a.png"] and list(source.texts) == [""]
+    message = read_error(path, {"text": "file"}, optional=("text",), **options)
+    assert "set --image_column to a column" in message
+
+
+def test_a_manifest_that_is_not_there_names_what_chose_it(tmp_path):
+    path = tmp_path / "none.csv"
+    with pytest.raises(FileNotFoundError, match="none.csv, which config.data.manifest"):
+        read_manifest(path, COLUMNS)
+    with pytest.raises(FileNotFoundError, match="which --manifest names.*CSV or TSV"):
+        read_manifest(path, COLUMNS, settings=Settings("--manifest", "--{role}_column"))
 
 
 def test_the_same_column_twice(tmp_path):
@@ -188,8 +210,6 @@ def test_tables_that_are_not_well_formed(tmp_path):
     assert "no rows" in read_error(write(tmp_path, ["file,caption,kind"]))
     path = write(tmp_path, ["file,caption,kind", "a,b,c", "a,b,c"])
     assert "at least 2 classes" in read_error(path)
-    with pytest.raises(FileNotFoundError):
-        read_manifest(tmp_path / "none.csv", COLUMNS)
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])

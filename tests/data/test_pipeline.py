@@ -230,7 +230,8 @@ def test_bad_rows_are_named_and_weigh_nothing(
     source = dataclasses.replace(source, labels=np.arange(8, dtype=np.int32))
     config.data.bad_images = policy
     path = tmp_path / "dropped.jsonl"
-    dropped = DroppedRows(source, 0.5, 8, path)
+    left_out = {0, 1, 2, 3} if policy == "drop" else {3}
+    dropped = DroppedRows(source, len(left_out) / 8, 8, path)
     dataset = pipeline.make_train_dataset(
         source, np.arange(8), make_preprocessor(), config, dropped=dropped
     )
@@ -241,7 +242,7 @@ def test_bad_rows_are_named_and_weigh_nothing(
     used = set(labels[weights > 0].tolist())
     assert used == ({4, 5, 6, 7} if policy == "drop" else {0, 1, 2, 4, 5, 6, 7})
     assert set(labels[has_image].tolist()) == {4, 5, 6, 7}
-    assert set(dropped.reasons) == {0, 1, 2, 3}
+    assert set(dropped.reasons) == {0, 1, 2, 3} and dropped.left_out == left_out
     assert "does not exist" in dropped.reasons[0]
     assert "does not decode" in dropped.reasons[1]
     assert "does not decode" in dropped.reasons[2]

@@ -161,16 +161,30 @@ def test_a_modality_that_no_row_has(manifest_config):
         load_source(manifest_config)
 
 
-def test_a_split_without_rows_and_a_class_without_training_rows(
-    manifest_config, tmp_path, capsys
-):
+def test_splits_of_the_user_need_training_rows_alone(manifest_config, tmp_path, capsys):
     path = tmp_path / "parts.csv"
     manifest_config.data.manifest = str(path)
     manifest_config.data.columns.split = "part"
-    lines = ["label,text,part", "a,x,train", "a,y,val", "b,z,val"]
-    path.write_text("\n".join(lines))
-    with pytest.raises(ValueError, match="no rows in the split 'test'"):
+    path.write_text("label,text,part\na,y,val\nb,z,test\n")
+    with pytest.raises(ValueError, match="no rows in the split 'train'.*'part'"):
         load_source(manifest_config)
-    path.write_text("\n".join([*lines, "b,w,test"]))
+    path.write_text("label,text,part\na,y,train\nb,z,test\n")
     load_source(manifest_config)
-    assert "Warning: no training row is of b." in capsys.readouterr().out
+    path.write_text("label,text,part\na,y,train\nb,z,val\n")
+    load_source(manifest_config)
+    printed = capsys.readouterr().out
+    assert "train 1, validation 1, test 0." in printed
+    assert "Warning: no training row is of b." in printed
+
+
+def test_too_few_groups_for_an_automatic_split(manifest_config, tmp_path):
+    path = tmp_path / "photos.csv"
+    manifest_config.data.manifest = str(path)
+    rows = [f"{'ab'[i % 2]},{'photo' if i else 'one cat'}" for i in range(40)]
+    path.write_text("\n".join(["label,text", *rows]))
+    with pytest.raises(ValueError) as error:
+        load_source(manifest_config)
+    message = str(error.value)
+    assert "automatic split of photos.csv" in message and "empty" in message
+    assert "40 rows are 2 groups" in message
+    assert "set config.data.columns.split to it" in message

@@ -48,6 +48,17 @@ def test_one_group_has_no_spread():
     assert points == low == high == 50
 
 
+def test_weights_are_repetitions():
+    values, groups = np.array([1, 0, 0, 1, 1]), np.array(list("abccd"))
+    weights = np.array([2, 1, 3, 1, 0])
+    weighted = bootstrap.bootstrap_mean(values, groups, 500, weights=weights)
+    repeated = bootstrap.bootstrap_mean(
+        values.repeat(weights), groups.repeat(weights), 500
+    )
+    assert weighted == pytest.approx(repeated)
+    assert weighted[0] == pytest.approx(100 * 3 / 7)
+
+
 def test_seed_fixes_the_interval():
     values, groups = np.arange(60) % 3 == 0, np.arange(60)
     first = bootstrap.bootstrap_mean(values, groups, samples=500, seed=1)

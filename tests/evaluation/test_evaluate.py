@@ -11,7 +11,8 @@ import pytest
 
 from tf_multimodal.data.manifest import read_manifest
 from tf_multimodal.evaluation import evaluate
-from tf_multimodal.inference.run_reader import read_run
+from tf_multimodal.inference.predictor import Predictor
+from tf_multimodal.inference.run_reader import load_run_source, read_run
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def test_json_holds_the_result(evaluated):
         "undecodable_image": 1,
     }
     assert set(result["versions"]) == {"tensorflow", "keras", "keras-hub"}
-    assert result["seed"] == 0
+    assert result["seed"] == 0 and result["weighted"] is False
 
 
 def test_figures_agree_with_the_predictions(evaluated):
@@ -116,10 +117,37 @@ def pinned(run_copy):
     return run, read_manifest(run.config.data.manifest, run.config.data.columns)
 
 
+def test_metrics_are_weighted(small_run):
+    """Weights repeat rows; counts stay counts."""
+    predictor = Predictor.from_run(small_run)
+    source = load_run_source(read_run(small_run))
+    repeats = np.array([3, 1, 0, 2, 1, 1, 5, 0, 0, 0, 0])
+    source = dataclasses.replace(source, weights=repeats.astype(np.float32))
+    index = source.get_indices("test")
+    weighted = evaluate.make_result(
+        predictor, source, predictor.predict_source(source, index), "test"
+    )
+    source = dataclasses.replace(source, weights=np.ones(11, np.float32))
+    index = index.repeat(repeats[:7])
+    repeated = evaluate.make_result(
+        predictor, source, predictor.predict_source(source, index), "test"
+    )
+    assert weighted["weighted"] and not repeated["weighted"]
+    for key in ("accuracy", "loss", "macro_f1", "ece", "accuracy_interval"):
+        assert weighted[key] == pytest.approx(repeated[key], abs=1e-6)
+    for part in ("image_only", "text_only"):
+        loss = repeated[part]["loss"]
+        assert weighted[part]["loss"] == pytest.approx(loss, abs=1e-6)
+    assert weighted["examples"] == 7 and np.sum(weighted["confusion"]) == 7
+
+
 def test_unlabelled_and_empty_splits_are_refused(pinned):
     _, source = pinned
-    with pytest.raises(ValueError, match="no rows"):
+    with pytest.raises(ValueError, match="split test of pairs.csv is empty"):
         evaluate._check_rows(source, np.zeros(0, np.int64), "test")
+    weightless = dataclasses.replace(source, weights=np.zeros(11, np.float32))
+    with pytest.raises(ValueError, match="5 rows of the split test .* weight 0"):
+        evaluate._check_rows(weightless, np.arange(5), "test")
     labels = source.labels.copy()
     labels[2] = -1
     source = dataclasses.replace(source, labels=labels)

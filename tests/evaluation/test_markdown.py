@@ -14,6 +14,7 @@ METRICS = {
 }
 RESULT = {
     **METRICS,
+    "weighted": False,
     "accuracy_interval": [0.25, 0.75],
     "image_only": {**METRICS, "accuracy": 0.4},
     "text_only": {**METRICS, "accuracy": 0.3},
@@ -40,6 +41,15 @@ def test_headline_table():
         "| text (image masked) | 30.0 | 100.0 | 25.0 | 12.5 | 0.693 |",
     ]
     assert len({line.count(" | ") for line in lines}) == 1
+
+
+def test_weights_are_mentioned():
+    plain = markdown.make_report(RESULT, pathlib.Path("runs/a"), {})
+    weighted = markdown.make_report(
+        {**RESULT, "weighted": True}, pathlib.Path("runs/a"), {}
+    )
+    assert "weights" not in plain
+    assert "Rows count by their weights." in weighted
 
 
 def test_single_modality_has_one_line():

@@ -110,3 +110,14 @@ def test_per_class_with_absent_classes():
 def test_bad_input_is_named(labels, probabilities, weights, message):
     with pytest.raises(ValueError, match=message):
         metrics.compute_metrics(np.array(labels, int), probabilities, weights)
+
+
+def test_a_row_of_weight_0_brings_no_class_along():
+    weights = np.array([1, 0, 1, 1])
+    weighted = metrics.compute_metrics(LABELS, PROBABILITIES, weights)
+    kept = metrics.compute_metrics(LABELS[weights > 0], PROBABILITIES[weights > 0])
+    assert weighted["macro_f1"] == pytest.approx(kept["macro_f1"])
+    # Class 1 is still predicted for row 3; without that it occurs nowhere.
+    weights[3] = 0
+    alone = metrics.compute_metrics(LABELS, PROBABILITIES, weights)
+    assert alone["macro_f1"] == 1.0

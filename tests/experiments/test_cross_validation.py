@@ -1,5 +1,7 @@
 """Cross-validation: folds of whole groups, and going on where it stopped."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from configs import tiny
 from tf_multimodal.data.sources import load_source
 from tf_multimodal.experiments import cross_validation
 from tf_multimodal.experiments.ablation import VARIANTS
-from tf_multimodal.training.run_directory import RunDirectoryError
+from tf_multimodal.training.run_directory import RunDirectory, RunDirectoryError
 
 IMAGE = next(v for v in VARIANTS if v.name == "image")
 TEXT = next(v for v in VARIANTS if v.name == "text_lstm")
@@ -75,3 +77,56 @@ def test_image_predictions_are_taken_over(config, tmp_path, monkeypatch, capsys)
         cross_validation.run_folds(
             config, [IMAGE], tmp_path / "c", 3, 1, reuse_image=tmp_path / "a"
         )
+    shutil.rmtree(tmp_path / "a")  # nothing of it is needed a second time
+    cross_validation.run_folds(
+        config, [IMAGE], tmp_path / "b", 2, 1, reuse_image=tmp_path / "a"
+    )
+    with pytest.raises(ValueError, match="expects the --workdir of an ablation"):
+        cross_validation.run_folds(
+            config, [IMAGE], tmp_path / "d", 2, 1, reuse_image=tmp_path / "a"
+        )
+
+
+def test_image_predictions_of_another_config_are_refused(config, tmp_path):
+    old = tmp_path / "old"
+    RunDirectory(old).claim(config)
+    config.data.mask_label_words = True
+    config.train.epochs = 2
+    config.augment.flip = False
+    with pytest.raises(ValueError) as caught:
+        cross_validation.run_folds(
+            config, [IMAGE], tmp_path / "new", 2, 1, reuse_image=old
+        )
+    message = str(caught.value)
+    assert "train.epochs: 1 -> 2" in message
+    assert "augment.flip: True -> False" in message
+    assert "mask_label_words: " not in message
+
+
+def test_weights_are_there_before_the_processes_start(config, tmp_path, monkeypatch):
+    happened = []
+
+    def run_jobs(*_):
+        happened.append("jobs")
+        raise InterruptedError
+
+    monkeypatch.setattr(
+        cross_validation, "resolve_preset", lambda *given: happened.append(given)
+    )
+    monkeypatch.setattr(cross_validation, "_run_jobs", run_jobs)
+    config.model.text.preset = "wheel:name"
+    with pytest.raises(InterruptedError):
+        cross_validation.run_folds(config, [TEXT], tmp_path / "ablation", 2, 1)
+    assert happened == [("wheel:name", config.cache_dir), "jobs"]
+
+
+def test_a_failure_names_its_training_and_its_log(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(cross_validation, "_run_jobs", run_here)
+    config.model.text.vocabulary = ""
+    with pytest.raises(cross_validation.TrainingFailed) as caught:
+        cross_validation.run_folds(config, [TEXT], tmp_path / "ablation", 2, 1)
+    log = tmp_path / "ablation" / "runs" / "text_lstm_0.log"
+    message = str(caught.value)
+    assert "'text_lstm', fold 0: ValueError: The text branch has no" in message
+    assert str(log) in message
+    assert "Traceback" in log.read_text()

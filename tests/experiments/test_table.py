@@ -53,6 +53,14 @@ def test_gains_are_paired_differences_in_points(folds, tmp_path):
     assert (tmp_path / "table.md").read_text() == text
 
 
+def test_epochs_that_follow_from_the_rows_are_counted(folds, tmp_path):
+    config = get_default_config()
+    config.train.epochs = 0
+    text = table.write_table(folds, VARIANTS, GAINS, config, tmp_path)
+    assert ", 60 epochs of batches of 32, " in text  # of 200 rows: the most
+    assert json.loads((tmp_path / "table.json").read_text())["train"]["epochs"] == 60
+
+
 def test_intervals_are_drawn_by_group(folds):
     """Rows that are copies of one another do not make the interval narrower."""
     alone = table.make_result(folds, VARIANTS, GAINS)["gain_over_image"]

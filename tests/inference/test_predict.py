@@ -119,6 +119,26 @@ def test_only_so_many_bad_rows_are_named(
     assert errors.count("Bad row: ") == 2 and errors.count("More bad rows") == 1
 
 
+def test_only_columns_that_the_model_reads_are_needed(small_run, image_run, tmp_path):
+    shutil.copy(small_run.parent / "0.png", tmp_path)
+    path, output = tmp_path / "images.csv", tmp_path / "out.csv"
+    path.write_text("image\n0.png\n")
+    assert predict.predict_manifest(image_run, path, output) == {"ok": 1}
+    with pytest.raises(ValueError, match="'text' for the text.*Set --text_column to"):
+        predict.predict_manifest(small_run, path, output)
+    named = predict.Columns(text="caption")  # what somebody asked for must be there
+    with pytest.raises(ValueError, match="no column 'caption'"):
+        predict.predict_manifest(image_run, path, output, columns=named)
+    path.write_text("text\na cat\n")
+    with pytest.raises(ValueError, match="Set --image_column to"):
+        predict.predict_manifest(image_run, path, output)
+
+
+def test_a_manifest_that_is_not_there(image_run, tmp_path):
+    with pytest.raises(FileNotFoundError, match="none.csv, which --manifest names"):
+        predict.predict_manifest(image_run, tmp_path / "none.csv", tmp_path / "out.csv")
+
+
 def test_output_name(small_run, manifest):
     with pytest.raises(ValueError, match="must end in .jsonl or .csv.*out.txt"):
         predict.predict_manifest(small_run, manifest, "out.txt")
@@ -142,6 +162,19 @@ def test_one_pair(small_run, capsys):
     assert "broken.png" in capsys.readouterr().err
     with pytest.raises(predict.BadRow, match="broken.png"):
         predict.predict_pair(small_run, broken, "a red bird", strict=True)
+
+
+def test_one_pair_whose_image_is_missing(small_run, tmp_path, capsys):
+    """The rule is that of a manifest: a status, and the scores of the text."""
+    missing = str(tmp_path / "missing.png")
+    row = predict.predict_pair(small_run, missing, "a red bird")
+    assert row["status"] == "unreadable_image" and row["file"] == missing
+    assert "missing.png: The file does not exist." in capsys.readouterr().err
+    text_only = predict.predict_pair(small_run, None, "a red bird")
+    assert row["probabilities"] == pytest.approx(text_only["probabilities"], abs=1e-6)
+    assert predict.predict_pair(small_run, missing, None)["prediction"] is None
+    with pytest.raises(predict.BadRow, match="missing.png"):
+        predict.predict_pair(small_run, missing, "a red bird", strict=True)
 
 
 def test_failed_writing_leaves_no_file(tmp_path):

@@ -55,9 +55,13 @@ def test_a_model_that_differs_is_not_released(small_run, tmp_path, monkeypatch):
 
 def test_description_says_what_was_compared_and_what_to_type():
     folder = pathlib.Path("/models/runs/my shop/export/3")
-    release = release_lib.Release(folder, ("a", "b", "c"), VERIFICATION)
+    release = release_lib.Release(folder, ("a", "b", "c"), "validation", VERIFICATION)
     text = release_lib.describe_release(release)
-    assert "12: 6 pairs" in text and "2.5e-07" in text and "12 of 12" in text
+    assert (
+        "12: 6 pairs of the validation split" in text
+        and "2.5e-07" in text
+        and "12 of 12" in text
+    )
     assert "labels string [b, 3]" in text
     assert "-v '/models/runs/my shop/export:/models/my_shop:ro'" in text
     assert "http://localhost:8501/v1/models/my_shop:predict" in text

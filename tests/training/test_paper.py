@@ -42,9 +42,10 @@ def presets(tmp_path):
 
 
 @pytest.mark.slow
-def test_trains_some_steps(presets, tiny_source, tmp_path):
+def test_trains_some_steps(presets, tiny_source, tmp_path, capsys):
     config = paper.get_config()
     config.model.image.preset, config.model.text.preset = presets
+    config.dtype_policy = "mixed_bfloat16"
     config.train.batch_size = 2
     config.train.epochs = 1
     config.train.state_steps = 3
@@ -68,3 +69,4 @@ def test_trains_some_steps(presets, tiny_source, tmp_path):
     # ResNet50 and BERT base: 130 million, with AdamW's two slots and the average.
     assert parameters > 4 * 130e6
     assert (folder / "best" / "model.weights.h5").exists()
+    assert "Precision: mixed_bfloat16" in capsys.readouterr().out

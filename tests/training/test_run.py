@@ -78,7 +78,7 @@ def test_changed_data_are_refused(trained, tiny_source):
     folder, _ = trained
     texts = tiny_source.texts.copy()
     texts[5] = "something else"
-    with pytest.raises(RunDirectoryError, match="have changed"):
+    with pytest.raises(ValueError, match="have changed"):
         RunDirectory(folder).write_description(
             dataclasses.replace(tiny_source, texts=texts)
         )
@@ -131,6 +131,114 @@ def test_a_loss_that_is_not_finite_ends_the_run(tiny_config, tiny_source, tmp_pa
         run.run(config, tmp_path / "run", tiny_source)
 
 
+def test_weights_that_are_not_finite_are_no_state(
+    tiny_config, tiny_source, tmp_path, monkeypatch
+):
+    """The loss of a step is from before its update: the last one's is not seen."""
+    monkeypatch.setattr(
+        callbacks.StopAtNonFiniteLoss, "on_train_batch_end", lambda *a, **k: None
+    )
+    begin = callbacks.Interval.on_epoch_end
+
+    def spoil(self, epoch, logs=None):
+        if epoch == 1:
+            self.model.trainable_weights[0].assign(
+                np.full(self.model.trainable_weights[0].shape, np.nan)
+            )
+        begin(self, epoch, logs)
+
+    monkeypatch.setattr(callbacks.Interval, "on_epoch_end", spoil)
+    with pytest.raises(callbacks.NonFiniteLoss, match=r"step 12: .*step_0000000006"):
+        run.run(tiny_config, tmp_path / "run", tiny_source)
+    assert len(state.list_states(tmp_path / "run" / "state")) == 1
+
+
+def test_a_wrong_setting_does_not_burn_the_directory(
+    tiny_config, tiny_source, tmp_path
+):
+    wrong = tiny_config.copy_and_resolve_references()
+    wrong.train.groups.head.pattern = "heads/.*"
+    with pytest.raises(ValueError, match="In no group"):
+        run.run(wrong, tmp_path / "run", tiny_source)
+    right = tiny_config.copy_and_resolve_references()
+    right.train.epochs = 1
+    run.run(right, tmp_path / "run", tiny_source)
+    assert (tmp_path / "run" / "finished.json").exists()
+
+
+def test_frozen_random_weights_are_refused(tiny_config, tiny_source, tmp_path):
+    config = tiny_config.copy_and_resolve_references()
+    config.train.groups.text_encoder.frozen = True
+    with pytest.raises(ValueError, match="text_encoder starts from random weights"):
+        run.run(config, tmp_path / "run", tiny_source)
+
+
+def test_a_vocabulary_beside_a_preset_is_refused(tiny_config, tiny_source, tmp_path):
+    config = tiny_config.copy_and_resolve_references()
+    config.model.text.preset = "bert_base_en_uncased"
+    with pytest.raises(ValueError, match="comes with its vocabulary"):
+        run.run(config, tmp_path / "run", tiny_source)
+
+
+def test_best_holds_the_averaged_weights(trained, tiny_config, tiny_source):
+    """Of the last step here: each evaluation was better than the one before."""
+    folder, _ = trained
+    finished = json.loads((folder / "finished.json").read_text())
+    states = {int(s.name[5:]): s for s in state.list_states(folder / "state")}
+    with np.load(states[finished["best_step"]] / "variables.npz") as stored:
+        kept = [stored[name] for name in stored.files]
+    predictor = Predictor.from_run(folder)
+    lstm = predictor.model.backbone.joint.get_layer("lstm").get_weights()[0]
+    same = [v for v in kept if v.shape == lstm.shape]
+    # The weights, AdamW's two moments and the average.
+    matches = [np.array_equal(v, lstm) for v in same]
+    assert matches == [False, False, False, True]
+
+
+def test_mixed_float16_scales_the_loss_and_goes_on(
+    tiny_config, tiny_source, tmp_path, capsys
+):
+    config = tiny_config.copy_and_resolve_references()
+    config.dtype_policy = "mixed_float16"
+    config.model.modalities = "text"
+    config.train.epochs = 1
+    run.run(config, tmp_path / "run", tiny_source)
+    (line,) = read_lines(tmp_path / "run" / "metrics.jsonl")
+    assert np.isfinite(line["loss"]) and line["learning_rate"] == pytest.approx(0)
+    (tmp_path / "run" / "finished.json").unlink()
+    run.run(config, tmp_path / "run", tiny_source)
+    assert "Going on from the state of step 6" in capsys.readouterr().out
+
+
+def test_last_weights_are_kept_when_it_stops_early(tiny_config, tiny_source, tmp_path):
+    config = tiny_config.copy_and_resolve_references()
+    config.train.learning_rate = 0.0
+    config.train.ema = 0.0
+    config.train.patience = 1
+    config.train.keep = "last"
+    run.run(config, tmp_path / "run", tiny_source)
+    finished = json.loads((tmp_path / "run" / "finished.json").read_text())
+    assert finished["stopped"]
+    assert (tmp_path / "run" / "best" / "config.json").exists()
+
+
+def test_class_weights_reach_the_loss(tiny_config, tiny_source, tmp_path):
+    """Of a class that is rare, each row counts for more."""
+    labels = tiny_source.labels.copy()
+    train = tiny_source.get_indices("train")
+    labels[train[: len(train) // 2]] = 0
+    source = dataclasses.replace(tiny_source, labels=labels)
+    losses = {}
+    for setting in ("none", "balanced"):
+        config = tiny_config.copy_and_resolve_references()
+        config.train.class_weights = setting
+        config.train.epochs = 1
+        config.model.modalities = "text"
+        run.run(config, tmp_path / setting, source)
+        losses[setting] = read_lines(tmp_path / setting / "metrics.jsonl")[0]["loss"]
+    assert losses["balanced"] != pytest.approx(losses["none"], rel=1e-3)
+
+
 def test_early_stopping(tiny_config, tiny_source, tmp_path, capsys):
     config = tiny_config.copy_and_resolve_references()
     config.train.learning_rate = 0.0
@@ -155,6 +263,7 @@ def test_no_validation_rows(tiny_config, tiny_source, tmp_path):
         (320, {"epochs": 10}, (10, 100)),
         (330, {"epochs": 10}, (11, 110)),  # 11 batches hold a pass
         (320, {"epochs": 10, "state_steps": 30}, (30, 90)),
+        (320, {"epochs": 2, "state_steps": 1000}, (20, 20)),  # not a longer run
         (350, {"epochs": 0}, (11, 660)),  # few rows: 60 passes
         (20_000, {"epochs": 0}, (625, 1875)),  # 60,000 pairs in all
         (1_000_000, {"epochs": 0}, (31_250, 93_750)),  # many rows: 3 passes

@@ -22,7 +22,8 @@ class DroppedRows:
     `error` keeps the original for whoever runs the loop to raise again.
 
     Attributes:
-        reasons: why a row is unusable, by its index; rows met by this object.
+        reasons: why a row is bad, by its index; rows met by this object.
+        left_out: index of those that are left out of the loss; these count.
         error: the first `TooManyBadRows` that was raised, or None.
     """
 
@@ -46,15 +47,18 @@ class DroppedRows:
         self.num_rows = num_rows
         self.path = pathlib.Path(path) if path else None
         self.reasons: dict[int, str] = {}
+        self.left_out: set[int] = set()
         self.error: TooManyBadRows | None = None
         self._named = _read_ids(self.path)
 
-    def record(self, index: int, fatal: bool = False) -> None:
+    def record(self, index: int, fatal: bool = False, left_out: bool = True) -> None:
         """Names a row unless it is named already.
 
         Args:
             index: row of the source.
             fatal: end the run at once, whatever the limit.
+            left_out: whether the row counts against the limit; False: its image is
+                bad, but its text is used.
 
         Raises:
             TooManyBadRows: the row is one too many.
@@ -65,7 +69,9 @@ class DroppedRows:
         if index not in self.reasons:
             self.reasons[index] = self._explain(index)
             self._write(index)
-        if fatal or len(self.reasons) > self.limit_fraction * self.num_rows:
+        if left_out:
+            self.left_out.add(index)
+        if fatal or len(self.left_out) > self.limit_fraction * self.num_rows:
             self.error = TooManyBadRows(self._describe(fatal))
             raise self.error
 
@@ -91,7 +97,7 @@ class DroppedRows:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
     def _describe(self, fatal: bool) -> str:
-        bad = list(self.reasons.items())
+        bad = [(i, why) for i, why in self.reasons.items() if i in self.left_out]
         bad = bad[-1:] if fatal else bad[:EXAMPLES]
         lines = [f"  {self.source.describe_row(i)}: {reason}" for i, reason in bad]
         if fatal:
@@ -102,7 +108,7 @@ class DroppedRows:
             )
         where = f" (all are in {self.path})" if self.path else ""
         return (
-            f"{len(self.reasons)} of {self.num_rows} training rows cannot be used, "
+            f"{len(self.left_out)} of {self.num_rows} training rows cannot be used, "
             f"more than config.data.max_bad_fraction={self.limit_fraction} allows. "
             f"The first{where}:\n" + "\n".join(lines) + "\nRepair or remove them, or "
             "raise config.data.max_bad_fraction."

@@ -6,7 +6,8 @@ import difflib
 import io
 import os
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,16 @@ SHOWN = 5  # problems that an error lists
 SPLIT_NAMES = {name: name for name in spec.SPLITS} | dict.fromkeys(
     ("val", "valid", "dev"), "validation"
 )
+
+
+class Settings(NamedTuple):
+    """How messages call what chooses a manifest and, by role, its columns."""
+
+    path: str = "config.data.manifest"
+    column: str = "config.data.columns.{role}"
+
+
+CONFIG_KEYS = Settings()
 
 
 @dataclasses.dataclass
@@ -35,6 +46,8 @@ def read_manifest(
     classes: Sequence[str] | None = None,
     require_labels: bool = True,
     split_fractions: Sequence[float] = (0.7, 0.15, 0.15),
+    optional: Collection[str] = (),
+    settings: Settings = CONFIG_KEYS,
 ) -> Source:
     """Reads a manifest and checks every cell of it.
 
@@ -49,20 +62,28 @@ def read_manifest(
         require_labels: False reads neither label, split nor weight, and makes no
             groups: labels are -1 and splits empty.
         split_fractions: share of train, validation and test.
+        optional: roles whose column the manifest may lack, whatever `columns` says.
+        settings: what the messages say to set.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: names file, row and column, what was received and expected.
     """
     path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There is no file {path}, which {settings.path} names. Set it to a CSV or "
+            f"TSV file; relative paths start at {os.getcwd()}."
+        )
     columns = {role: column for role, column in columns.items() if column}
     if not require_labels:
         columns = {k: columns[k] for k in ("image", "text", "id") if k in columns}
     elif "label" not in columns:
         raise ValueError(
-            f"{path}: config.data.columns.label must name the column of the labels."
+            f"{path}: {settings.column.format(role='label')} must name the column of "
+            "the labels."
         )
-    rows = _read_rows(path, columns, optional=() if require_labels else ("id",))
+    rows = _read_rows(path, columns, optional, settings)
     _check_cells(path, columns, rows)
     ids = np.array([row.cells.get("id", str(row.line)) for row in rows], object)
     texts = np.array([row.cells.get("text", "") for row in rows], object)
@@ -93,7 +114,10 @@ def read_manifest(
 
 
 def _read_rows(
-    path: pathlib.Path, columns: Mapping[str, str], optional: Sequence[str]
+    path: pathlib.Path,
+    columns: Mapping[str, str],
+    optional: Collection[str],
+    settings: Settings,
 ) -> list[_Row]:
     delimiter = "\t" if path.suffix.lower() in (".tsv", ".tab") else ","
     reader = csv.reader(
@@ -101,7 +125,7 @@ def _read_rows(
     )
     try:
         header = next(reader, [])
-        places = _find_columns(path, header, columns, optional)
+        places = _find_columns(path, header, columns, optional, settings)
         rows, line = [], reader.line_num
         for cells in reader:
             line, end = line + 1, reader.line_num
@@ -141,7 +165,8 @@ def _find_columns(
     path: pathlib.Path,
     header: Sequence[str],
     columns: Mapping[str, str],
-    optional: Sequence[str],
+    optional: Collection[str],
+    settings: Settings,
 ) -> dict[str, int]:
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
@@ -152,15 +177,15 @@ def _find_columns(
     for role, column in columns.items():
         if column not in header and role not in optional:
             raise ValueError(
-                f"{path} has no column {column!r}, which config.data.columns.{role} "
-                f"asks for. Its header: {', '.join(map(repr, header))}. Set "
-                f"config.data.columns.{role} to one of these"
+                f"{path} has no column {column!r} for the {role}. Its header: "
+                f"{', '.join(map(repr, header))}. Set "
+                f"{settings.column.format(role=role)} to one of these"
                 + ("." if role == "label" else ", or to '' if there is none.")
             )
-    if not {"image", "text"} & set(columns):
-        raise ValueError(
-            f"{path}: set config.data.columns.image, config.data.columns.text or both."
-        )
+    inputs = [role for role in ("image", "text") if role not in optional]
+    if not set(inputs) & set(columns):
+        names = [settings.column.format(role=role) for role in inputs]
+        raise ValueError(f"{path}: set {' or '.join(names)} to a column of it.")
     return {k: header.index(name) for k, name in columns.items() if name in header}
 
 

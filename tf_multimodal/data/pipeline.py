@@ -70,7 +70,7 @@ def make_train_dataset(
         usable = has_input if policy == "mask" else has_input & image_ok
         weights = tf.where(usable, tf.gather(all_weights, chosen), 0.0)
         bad = ~has_input | ~image_ok
-        return (x, tf.gather(all_labels, chosen), weights), chosen, bad
+        return (x, tf.gather(all_labels, chosen), weights), chosen, bad, usable
 
     report = _make_report(indices, dropped, fatal=policy == "raise")
     dataset = tf.data.Dataset.range(start_step, np.iinfo(np.int64).max)
@@ -159,15 +159,16 @@ def _make_report(
 ) -> Callable[..., Any]:
     """Makes the map that names bad rows; it enters Python only if there are any."""
 
-    def name_rows(chosen: np.ndarray, bad: np.ndarray) -> np.bool_:
-        for index in indices[chosen[bad]]:
-            dropped.record(index, fatal)
+    def name_rows(chosen: np.ndarray, bad: np.ndarray, usable: np.ndarray) -> np.bool_:
+        for index, is_used in zip(indices[chosen[bad]], usable[bad], strict=True):
+            dropped.record(index, fatal, left_out=not is_used)
         return np.True_
 
-    def report(batch: Any, chosen: tf.Tensor, bad: tf.Tensor) -> Any:
+    def report(batch: Any, *rows: tf.Tensor) -> Any:
+        _, bad, _ = rows
         named = tf.cond(
             tf.reduce_any(bad),
-            lambda: tf.numpy_function(name_rows, [chosen, bad], tf.bool),
+            lambda: tf.numpy_function(name_rows, rows, tf.bool),
             lambda: True,
         )
         with tf.control_dependencies([named]):

@@ -23,8 +23,9 @@ def load_source(config: Any) -> Source:
         config: the whole configuration.
 
     Raises:
-        FileNotFoundError, ValueError: as `read_manifest` and `read_tfds` say; or a
-            split without rows, or no row with a modality that the model reads.
+        FileNotFoundError, ValueError: as `read_manifest` and `read_tfds` say; or
+            there are no training rows, too few groups for an automatic split, or no
+            row with a modality that the model reads.
     """
     data = config.data
     if data.manifest:
@@ -35,7 +36,8 @@ def load_source(config: Any) -> Source:
         source = read_tfds(data.tfds, config.cache_dir, data.split_fractions)
     if data.mask_label_words:
         source = _mask_label_words(source)
-    _check(source, config.model.modalities)
+    _check_splits(source, data)
+    _check_modalities(source, config.model.modalities)
     _describe(source)
     return source
 
@@ -48,15 +50,37 @@ def _mask_label_words(source: Source) -> Source:
     return dataclasses.replace(source, texts=texts)
 
 
-def _check(source: Source, modalities: str) -> None:
-    for split in spec.SPLITS:
-        if not len(source.get_indices(split)):
-            counts = {name: len(source.get_indices(name)) for name in spec.SPLITS}
+def _check_splits(source: Source, data: Any) -> None:
+    """Checks that there is something to train on, and that a split came out whole.
+
+    Validation or test may be absent where the split is the user's own.
+    """
+    counts = {split: len(source.get_indices(split)) for split in spec.SPLITS}
+    empty = [split for split in spec.SPLITS if not counts[split]]
+    if data.manifest and data.columns.split:
+        if "train" in empty:
             raise ValueError(
-                f"{source.name} has no rows in the split {split!r}. Rows: {counts}. "
-                "Add rows to it, or set config.data.columns.split to '' to have the "
-                "rows split by config.data.split_fractions."
+                f"{source.name} has no rows in the split 'train'. Rows: {counts}. Mark "
+                f"some in the column {data.columns.split!r}, or set "
+                "config.data.columns.split to '' to have the rows split by "
+                "config.data.split_fractions."
             )
+    elif empty:
+        raise ValueError(
+            f"The automatic split of {source.name} leaves {' and '.join(empty)} empty: "
+            f"its {len(source)} rows are {len(set(source.groups))} groups of "
+            "near-duplicates (equal text, or nearly equal image), and a group stays in "
+            f"one split. Rows: {counts}. Add rows that differ, or "
+            + (
+                "split the rows yourself with a column and set "
+                "config.data.columns.split to it."
+                if data.manifest
+                else "use a data set with splits of its own."
+            )
+        )
+
+
+def _check_modalities(source: Source, modalities: str) -> None:
     columns = {"image": source.images, "text": source.texts}
     for modality in modalities.split("_"):
         if not any(columns[modality]):

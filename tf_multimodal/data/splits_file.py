@@ -2,8 +2,10 @@
 
 import csv
 import dataclasses
+import hashlib
 import pathlib
 import sys
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,29 +13,43 @@ from tf_multimodal.data import spec
 from tf_multimodal.data.atomic_file import write_atomically
 from tf_multimodal.data.source import Source
 
-COLUMNS = ("id", "split", "label", "group")
+COLUMNS = ("id", "split", "label", "group", "fingerprint")
+NAMED = 3  # rows that an error names
+ADVICE = (
+    "Use the data that the run was trained on. Rows without ids of their own go by "
+    "their place in the data, which a line more or less moves: before a manifest "
+    "changes, give it an id column (config.data.columns.id) and train with that."
+)
 
 
 class SplitsError(ValueError):
     """The file cannot be used, or does not fit the data; the message says why."""
 
 
+class PinnedRow(NamedTuple):
+    """What a run knows of a row; `fingerprint` is of its text and image file."""
+
+    split: str
+    label: str
+    fingerprint: str
+
+
 def write_splits(path: str | pathlib.Path, source: Source) -> None:
-    """Writes id, split, label and group of every row of a source."""
+    """Writes id, split, label, group and fingerprint of every row of a source."""
     with (
         write_atomically(path) as temporary,
         open(temporary, "w", encoding="utf-8", newline="") as file,
     ):
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
-        labels = [source.classes[label] for label in source.labels]
-        writer.writerows(
-            zip(source.ids, source.splits, labels, source.groups, strict=True)
-        )
+        for identity, group, row in zip(
+            source.ids, source.groups, _make_rows(source), strict=True
+        ):
+            writer.writerow((identity, row.split, row.label, group, row.fingerprint))
 
 
-def read_splits(path: str | pathlib.Path) -> dict[str, str]:
-    """Returns the split of every row by its id.
+def read_splits(path: str | pathlib.Path) -> dict[str, PinnedRow]:
+    """Returns the rows by their ids.
 
     Raises:
         SplitsError: the file is missing or not such a file.
@@ -44,12 +60,12 @@ def read_splits(path: str | pathlib.Path) -> dict[str, str]:
             f"There is no {path}: which rows were trained on is not known, so that "
             "no split can be evaluated."
         )
-    splits: dict[str, str] = {}
+    rows: dict[str, PinnedRow] = {}
     with open(path, encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file)
-        if not {"id", "split"} <= set(reader.fieldnames or ()):
+        if not set(COLUMNS) <= set(reader.fieldnames or ()):
             raise SplitsError(
-                f"{path} must have the columns id and split. Received: "
+                f"{path} must have the columns {', '.join(COLUMNS)}. Received: "
                 f"{reader.fieldnames}"
             )
         for row in reader:
@@ -58,8 +74,8 @@ def read_splits(path: str | pathlib.Path) -> dict[str, str]:
                     f"{path}, line {reader.line_num}: the split must be one of "
                     f"{', '.join(spec.SPLITS)}. Received: {row['split']!r}"
                 )
-            splits[row["id"]] = row["split"]
-    return splits
+            rows[row["id"]] = PinnedRow(*(row[key] for key in PinnedRow._fields))
+    return rows
 
 
 def pin_splits(
@@ -75,7 +91,8 @@ def pin_splits(
         path: the run's splits.csv.
 
     Raises:
-        SplitsError: rows of the run are missing, or the classes are others.
+        SplitsError: rows of the run are missing or have another label, text or
+            image file, or the classes are others.
     """
     if source.classes != classes:
         raise SplitsError(
@@ -87,10 +104,12 @@ def pin_splits(
     if missing:
         raise SplitsError(
             f"{len(missing)} of the {len(known)} rows in {path} are not in "
-            f"{source.name}, among them {', '.join(missing[:3])}. Use the data that "
-            "the run was trained on."
+            f"{source.name}, among them {', '.join(missing[:NAMED])}. {ADVICE}"
         )
-    splits = np.array([known.get(i, "") for i in source.ids], object)
+    _check_unchanged(source, known, path)
+    splits = np.array(
+        [known[i].split if i in known else "" for i in source.ids], object
+    )
     unknown = int((splits == "").sum())
     if unknown:
         print(
@@ -99,3 +118,34 @@ def pin_splits(
             file=sys.stderr,
         )
     return dataclasses.replace(source, splits=splits)
+
+
+def _make_rows(source: Source) -> list[PinnedRow]:
+    return [
+        PinnedRow(split, source.classes[label], _compute_fingerprint(text, file))
+        for split, label, text, file in zip(
+            source.splits, source.labels, source.texts, source.files, strict=True
+        )
+    ]
+
+
+def _compute_fingerprint(text: str, file: str) -> str:
+    """Returns 12 hexadecimal digits: of the text alone, rows without one are alike."""
+    return hashlib.sha256(f"{text}\x1f{file}".encode()).hexdigest()[:12]
+
+
+def _check_unchanged(
+    source: Source, known: dict[str, PinnedRow], path: str | pathlib.Path
+) -> None:
+    changed = []
+    for identity, row in zip(source.ids, _make_rows(source), strict=True):
+        old = known.get(identity, row)
+        if old.label != row.label:
+            changed.append(f"{identity} (label {old.label!r}, now {row.label!r})")
+        elif old.fingerprint != row.fingerprint:
+            changed.append(f"{identity} (text or image file)")
+    if changed:
+        raise SplitsError(
+            f"{len(changed)} of the {len(known)} rows in {path} have changed in "
+            f"{source.name}, among them {', '.join(changed[:NAMED])}. {ADVICE}"
+        )

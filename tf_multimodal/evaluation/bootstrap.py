@@ -12,7 +12,11 @@ _DRAWS_AT_ONCE = 1_000_000  # bounds the memory
 
 
 def bootstrap_mean(
-    values: np.ndarray, groups: np.ndarray, samples: int = 10_000, seed: int = 0
+    values: np.ndarray,
+    groups: np.ndarray,
+    samples: int = 10_000,
+    seed: int = 0,
+    weights: np.ndarray | None = None,
 ) -> tuple[float, float, float]:
     """Returns the mean of the rows and its 95 % interval, times 100.
 
@@ -21,9 +25,11 @@ def bootstrap_mean(
         groups: [n], names or numbers; whole groups are drawn, with replacement.
         samples: number of resamplings.
         seed: of the draws; the same seed gives the same interval.
+        weights: float [n], at least 0, not all 0; None: every row weighs 1. A row of
+            weight 0 is as if it were not there.
 
     Returns:
-        The mean, the lower and the upper end, in percentage points.
+        The weighted mean, the lower and the upper end, in percentage points.
 
     Raises:
         ValueError: there are no rows, or the lengths differ.
@@ -34,8 +40,12 @@ def bootstrap_mean(
             "Expected as many values as groups, at least one. Received shapes "
             f"{values.shape} and {np.shape(groups)}."
         )
-    _, members = np.unique(np.asarray(groups).astype(str), return_inverse=True)
-    sums, sizes = np.bincount(members, values), np.bincount(members)
+    weights = np.ones(len(values)) if weights is None else np.asarray(weights, float)
+    counted = weights > 0  # a draw of nothing else would have no mean
+    values, weights = values[counted], weights[counted]
+    names = np.asarray(groups).astype(str)[counted]
+    _, members = np.unique(names, return_inverse=True)
+    sums, sizes = np.bincount(members, values * weights), np.bincount(members, weights)
     rng = np.random.default_rng(seed)
     step = max(1, _DRAWS_AT_ONCE // len(sums))
     means = []
@@ -44,7 +54,8 @@ def bootstrap_mean(
         drawn = rng.integers(len(sums), size=(count, len(sums)))
         means.append(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
     low, high = np.percentile(np.concatenate(means), _PERCENTILES)
-    return 100 * float(values.mean()), 100 * float(low), 100 * float(high)
+    mean = float(np.average(values, weights=weights))
+    return 100 * mean, 100 * float(low), 100 * float(high)
 
 
 def bootstrap_difference(

@@ -3,8 +3,9 @@
     python -m tf_multimodal.evaluation.evaluate --run=DIR --split=test
 
 Writes to DIR/evaluation: `test.json` (metrics), `test_predictions.jsonl`,
-`report.md` and its pictures. Every row of the split counts once, whatever its
-weight; one with a bad image counts with the prediction from its text alone.
+`report.md` and its pictures. Metrics are weighted by the rows' weights, as in
+validation; the figures by class and the confusion are counts. A row with a bad image
+counts with the prediction from its text alone.
 TensorFlow is imported by the functions, so that `--help` answers at once.
 """
 
@@ -73,7 +74,8 @@ def evaluate_run(
     Raises:
         RunError: the directory is not a run with a model, or the data are not
             those that it was trained on.
-        ValueError: the split is empty, or a row of it has no label.
+        ValueError: the split is empty, a row of it has no label, or all its rows
+            have weight 0.
     """
     from tf_multimodal.inference.predictor import Predictor
     from tf_multimodal.inference.run_reader import load_run_source, read_run
@@ -112,10 +114,12 @@ def make_result(
     from tf_multimodal.evaluation import bootstrap, metrics
 
     index = predictions.index
-    labels = source.labels[index]
+    labels, weights = source.labels[index], source.weights[index]
     correct = predictions.labels == labels
-    _, low, high = bootstrap.bootstrap_mean(correct, source.groups[index])
-    plain = metrics.compute_metrics(labels, predictions.probabilities)
+    _, low, high = bootstrap.bootstrap_mean(
+        correct, source.groups[index], weights=weights
+    )
+    plain = metrics.compute_metrics(labels, predictions.probabilities, weights)
     per_class = metrics.compute_per_class(labels, predictions.probabilities)
     confusion = metrics.compute_confusion(labels, predictions.probabilities)
     statuses = collections.Counter(predictions.status)
@@ -131,10 +135,11 @@ def make_result(
             mask_images=modality == "text",
             mask_texts=modality == "image",
         )
-        return metrics.compute_metrics(labels, masked.probabilities)
+        return metrics.compute_metrics(labels, masked.probabilities, weights)
 
     return {
         **plain,
+        "weighted": bool((weights != weights[0]).any()),
         "accuracy_interval": [low / 100, high / 100],
         "image_only": measure_alone("image"),
         "text_only": measure_alone("text"),
@@ -157,8 +162,17 @@ def make_result(
 
 
 def _check_rows(source: "Source", indices: "np.ndarray", split: str) -> None:
+    from tf_multimodal.evaluation import metrics
+
     if not len(indices):
-        raise ValueError(f"The split {split} of {source.name} has no rows.")
+        counts = {name: len(source.get_indices(name)) for name in spec.SPLITS}
+        raise ValueError(
+            f"The split {split} of {source.name} is empty: the run was trained without "
+            f"such rows. Rows: {counts}. Choose another --split."
+        )
+    metrics.check_weights(
+        source.weights[indices], f"the split {split} of {source.name}"
+    )
     unlabelled = indices[source.labels[indices] < 0]
     if len(unlabelled):
         raise ValueError(

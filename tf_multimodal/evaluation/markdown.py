@@ -29,10 +29,12 @@ def make_report(
         f"{len(result['classes'])} classes.",
         make_headline_table(result),
         "Accuracy with its 95 % interval, drawn by group (bootstrap). A masked "
-        "modality is replaced by the embedding that the model learned for it.",
+        "modality is replaced by the embedding that the model learned for it."
+        + (" Rows count by their weights." if result["weighted"] else ""),
         _describe_statuses(result),
         _make_picture("Examples", pictures.get("examples")),
         "## Classes",
+        "Counts of rows, whatever their weight." if result["weighted"] else "",
         _make_class_table(result),
         "## Confusion",
         _make_confusion_table(result),

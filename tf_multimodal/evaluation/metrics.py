@@ -1,6 +1,7 @@
 """What a classifier's probabilities are worth, as plain numbers.
 
-Numpy and scikit-learn; nothing of ours, so that any part may use it.
+Numpy and scikit-learn; nothing of ours, so that any part may use it. A row of weight
+0 is as if it were not there.
 """
 
 from typing import Any
@@ -27,7 +28,8 @@ def compute_metrics(
 
     Returns:
         `accuracy`, `top3_accuracy` (of c classes if c < 3), `macro_f1`, `ece`
-        (all 0 to 1), `loss` (cross-entropy, nats) and `examples` (n).
+        (all 0 to 1), `loss` (cross-entropy, nats) and `examples` (n, whatever
+        their weight).
 
     Raises:
         ValueError: there are no rows, the shapes do not fit together, or a label
@@ -39,8 +41,13 @@ def compute_metrics(
     in_best_three = (best_three == labels[:, None]).any(axis=1)
     label_probabilities = probabilities[np.arange(len(labels)), labels]
     losses = -np.log(np.maximum(label_probabilities, _SMALLEST_PROBABILITY))
+    counted = weights > 0
     macro_f1 = sk_metrics.f1_score(
-        labels, predictions, average="macro", sample_weight=weights, zero_division=0
+        labels[counted],
+        predictions[counted],
+        average="macro",
+        sample_weight=weights[counted],
+        zero_division=0,
     )
     return {
         "accuracy": float(np.average(predictions == labels, weights=weights)),
@@ -74,6 +81,20 @@ def compute_calibration_error(
     gaps = weights * (correct - confidences)
     gap_sums = np.bincount(bins.clip(0, ECE_BINS - 1), gaps, minlength=ECE_BINS)
     return float(np.abs(gap_sums).sum() / weights.sum())
+
+
+def check_weights(weights: np.ndarray, name: str) -> None:
+    """Raises ValueError if the weights of all rows are 0.
+
+    Args:
+        weights: float [n].
+        name: of the rows, for the message.
+    """
+    if len(weights) and not np.any(weights):
+        raise ValueError(
+            f"All {len(weights)} rows of {name} have weight 0, and metrics are "
+            "weighted: at least one must weigh more. See config.data.columns.weight."
+        )
 
 
 def compute_confusion(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:

@@ -1,4 +1,7 @@
-"""Evaluation while a run trains: one data set and one graph, used many times."""
+"""Evaluation while a run trains: one data set and one graph, used many times.
+
+Weighted by `source.weights`, as `evaluate` is.
+"""
 
 from typing import Any
 
@@ -20,8 +23,11 @@ class Validation:
         model: may have its preprocessor detached.
         preprocessor: the model's.
         source: the rows.
-        indices: int64 [n], which of them; each counts once.
+        indices: int64 [n], which of them; each counts by its weight.
         batch_size: rows of a batch.
+
+    Raises:
+        ValueError: all rows have weight 0.
     """
 
     def __init__(
@@ -33,6 +39,9 @@ class Validation:
         batch_size: int,
     ) -> None:
         self.model, self.source, self.indices = model, source, indices
+        splits = " and ".join(sorted(set(source.splits[indices])))
+        name = f"the split {splits} of {source.name}"
+        metrics.check_weights(source.weights[indices], name)
         self.dataset = pipeline.make_eval_dataset(
             source, indices, preprocessor, batch_size=batch_size
         )

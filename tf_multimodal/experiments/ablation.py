@@ -12,11 +12,12 @@ command goes on where it was interrupted.
 import dataclasses
 import os
 import pathlib
-import sys
 
 import ml_collections
 from absl import app, flags
 from ml_collections import config_flags
+
+from tf_multimodal.command_line import exit_with_message, read_config, run_command
 
 FLAGS = flags.FLAGS
 
@@ -102,24 +103,25 @@ def main(argv: list[str]) -> None:
     """Runs the command."""
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected argument: {argv[1]!r}")
+    config = read_config(FLAGS.config)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from tf_multimodal.experiments import cross_validation, table
 
     try:
         folds = cross_validation.run_folds(
-            FLAGS.config,
+            config,
             VARIANTS,
             pathlib.Path(FLAGS.workdir),
             FLAGS.folds,
             FLAGS.workers,
             pathlib.Path(FLAGS.reuse_image) if FLAGS.reuse_image else None,
         )
-        text = table.write_table(folds, VARIANTS, GAINS, FLAGS.config, FLAGS.workdir)
+        text = table.write_table(folds, VARIANTS, GAINS, config, FLAGS.workdir)
     except (ValueError, OSError, RuntimeError) as error:
-        sys.exit(f"Error: {error}")
+        exit_with_message(error)
     print(f"\n{text}\n{FLAGS.workdir}/table.md and table.json hold this table.")
 
 
 if __name__ == "__main__":
     define_flags()
-    app.run(main)
+    run_command(main)

@@ -1,13 +1,15 @@
 """Trains every variant on every fold, in several processes, and keeps predictions."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
+import json
 import multiprocessing
 import os
 import pathlib
 import shutil
-import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,7 +26,12 @@ from tf_multimodal.data.split import assign_parts
 from tf_multimodal.experiments.ablation import Variant, make_variant_config
 from tf_multimodal.inference.predictor import Predictor
 from tf_multimodal.training import run as training
+from tf_multimodal.training.pretrained import resolve_preset
 from tf_multimodal.training.run_directory import RunDirectory
+
+
+class TrainingFailed(RuntimeError):
+    """The training of one variant on one fold failed; the message says which."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +72,9 @@ def run_folds(
 
     Raises:
         RunDirectoryError: the workdir holds an ablation with another config.
-        ValueError: `reuse_image` holds no such predictions, or other rows.
+        ValueError: `reuse_image` holds no such predictions, those of another
+            config, or of other rows.
+        TrainingFailed: one of the trainings failed; names it and its log.
     """
     config_lib.validate_config(config)
     RunDirectory(workdir).claim(config)
@@ -73,7 +82,7 @@ def run_folds(
     folder = workdir / f"predictions_{num_folds}_folds"
     folder.mkdir(exist_ok=True)
     if reuse_image is not None:
-        _take_over(reuse_image / folder.name, folder, source, num_folds)
+        _take_over(reuse_image, folder, config, source, num_folds)
     jobs = [
         (variant, fold)
         for fold in range(num_folds)
@@ -81,6 +90,8 @@ def run_folds(
         if not _name_file(folder, variant.name, fold).exists()
     ]
     print(f"{len(jobs)} of {len(variants) * num_folds} trainings to do.", flush=True)
+    if jobs:  # once, before every process would download the same weights
+        resolve_preset(config.model.text.preset, config.cache_dir)
     arguments = [
         (config_lib.to_json(config), v, fold, num_folds, workdir, folder)
         for v, fold in jobs
@@ -124,13 +135,26 @@ def _run_jobs(
                 minutes = (time.monotonic() - started) / 60
                 left = minutes / done * (len(futures) - done)
                 print(
-                    f"[{done}/{len(futures)}] {future.result()}; {minutes:.1f} "
-                    f"minutes, about {left:.0f} left",
+                    f"[{done}/{len(futures)}] {_get_result(future)}; "
+                    f"{minutes:.1f} minutes, about {left:.0f} left",
                     flush=True,
                 )
         except BaseException:
+            print("Stopping when the trainings under way have ended.", flush=True)
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _get_result(future: concurrent.futures.Future[str]) -> str:
+    try:
+        return future.result()
+    except TrainingFailed as error:
+        raise TrainingFailed(str(error)) from error  # from here, not from a library
+    except concurrent.futures.BrokenExecutor as error:
+        raise TrainingFailed(
+            "A process was killed, as a rule because memory ran out: try fewer "
+            "--workers. The same command goes on where this one stopped."
+        ) from error
 
 
 def _share_cores(threads: int) -> None:
@@ -152,17 +176,20 @@ def _train_fold(
     name = f"{variant.name}_{fold}"
     run_dir = workdir / "runs" / name
     run_dir.parent.mkdir(exist_ok=True)
+    log_path = run_dir.with_name(f"{name}.log")
     began = time.process_time()
-    with open(workdir / "runs" / f"{name}.log", "a", encoding="utf-8") as log:
-        output, sys.stdout = sys.stdout, log
+    with open(log_path, "a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
         try:
             source = select_fold(load_source(config), fold, num_folds)
             training.run(config, run_dir, source)
             indices = source.get_indices("test")
-            predictor = Predictor.from_run(run_dir)
-            found = predictor.predict_source(source, indices)
-        finally:
-            sys.stdout = output
+            found = Predictor.from_run(run_dir).predict_source(source, indices)
+        except Exception as error:
+            traceback.print_exc(file=log)
+            raise TrainingFailed(
+                f"Variant {variant.name!r}, fold {fold}: {type(error).__name__}: "
+                f"{error}\nIts log: {log_path}"
+            ) from error
     labels = source.labels[indices]
     with write_atomically(_name_file(folder, variant.name, fold)) as path:
         np.savez(
@@ -179,10 +206,20 @@ def _train_fold(
 
 
 def _take_over(
-    old: pathlib.Path, folder: pathlib.Path, source: Source, num_folds: int
+    old_workdir: pathlib.Path,
+    folder: pathlib.Path,
+    config: ml_collections.ConfigDict,
+    source: Source,
+    num_folds: int,
 ) -> None:
-    for fold in range(num_folds):
-        path = _name_file(old, "image", fold)
+    """Copies the predictions of the variant `image` that are not there yet."""
+    missing = [
+        k for k in range(num_folds) if not _name_file(folder, "image", k).exists()
+    ]
+    if missing:
+        _check_config(RunDirectory(old_workdir).config, config)
+    for fold in missing:
+        path = _name_file(old_workdir / folder.name, "image", fold)
         if not path.exists():
             raise ValueError(
                 f"There is no {path}: run the ablation that --reuse_image names to "
@@ -192,7 +229,29 @@ def _take_over(
         expected = kept.ids[kept.get_indices("test")].astype(str)
         if not np.array_equal(read_predictions(path).ids, expected):
             raise ValueError(f"{path} is of other rows: it cannot be taken over.")
-        shutil.copy(path, _name_file(folder, "image", fold))
+        with write_atomically(_name_file(folder, "image", fold)) as temporary:
+            shutil.copy(path, temporary)
+
+
+def _check_config(path: pathlib.Path, config: ml_collections.ConfigDict) -> None:
+    """Checks that two ablations differ in nothing that the images' training reads."""
+    if not path.exists():
+        raise ValueError(
+            f"There is no {path}: --reuse_image expects the --workdir of an ablation."
+        )
+    old, new = (
+        ml_collections.ConfigDict(json.loads(text))
+        for text in (path.read_text(encoding="utf-8"), config_lib.to_json(config))
+    )
+    old.data.mask_label_words = new.data.mask_label_words
+    lines = config_lib.list_differences(old, new)
+    if lines:
+        raise ValueError(
+            f"The variant `image` of {path.parent} cannot be taken over: its config "
+            "differs in more than data.mask_label_words (there -> now):\n  "
+            + "\n  ".join(lines)
+            + "\nUse the same config, or leave out --reuse_image."
+        )
 
 
 def _name_file(folder: pathlib.Path, variant: str, fold: int) -> pathlib.Path:

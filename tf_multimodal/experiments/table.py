@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import math
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from tf_multimodal.evaluation import metrics
 from tf_multimodal.evaluation.bootstrap import bootstrap_difference, bootstrap_mean
 from tf_multimodal.experiments.ablation import Variant
 from tf_multimodal.experiments.cross_validation import FoldPredictions
+from tf_multimodal.training.run import make_plan
 
 PACKAGES = ("tensorflow", "keras", "keras-hub")
 Folds = dict[str, list[FoldPredictions]]
@@ -39,8 +41,11 @@ def write_table(
     result["versions"] = {name: importlib.metadata.version(name) for name in PACKAGES}
     result["seed"] = config.seed
     result["mask_label_words"] = config.data.mask_label_words
+    num_train_rows = round(result["examples"] * (1 - 1 / result["folds"]))
     result["train"] = {
-        key: config.train[key] for key in ("epochs", "batch_size", "learning_rate")
+        "epochs": _count_epochs(config.train, num_train_rows),
+        "batch_size": config.train.batch_size,
+        "learning_rate": config.train.learning_rate,
     }
     workdir = pathlib.Path(workdir)
     write_text(workdir / "table.json", json.dumps(result, indent=2) + "\n")
@@ -133,6 +138,12 @@ def make_markdown(result: dict[str, Any]) -> str:
             f"({gain['low']:+.1f} to {gain['high']:+.1f}) |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _count_epochs(config: ml_collections.ConfigDict, num_rows: int) -> int:
+    """Returns the passes over a fold's rows; config.epochs may leave them open."""
+    one_pass = math.ceil(num_rows / config.batch_size)
+    return round(make_plan(config, num_rows).total / one_pass)
 
 
 def _compute_accuracy(part: FoldPredictions) -> float:

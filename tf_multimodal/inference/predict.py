@@ -151,7 +151,8 @@ def predict_pair(
 
     Args:
         run_dir: the training run's directory.
-        image: path of the image file; None: no image.
+        image: path of the image file; None: no image. One that cannot be used is
+            masked, as in a manifest.
         text: the text; None: no text.
         strict: raise when the image cannot be used.
 
@@ -160,16 +161,20 @@ def predict_pair(
 
     Raises:
         BadRow: the image cannot be used and `strict` is set.
-        OSError: the image file cannot be read.
         ValueError: the run cannot be used.
     """
+    import numpy as np
+
     from tf_multimodal.data import spec
     from tf_multimodal.inference import prediction_file
     from tf_multimodal.inference.predictor import Predictor, make_source
 
-    images = [Path(image).read_bytes() if image else None]
     predictor = Predictor.from_run(run_dir)
-    source = make_source(images, [text], predictor.classes)
+    source = make_source([None], [text], predictor.classes)
+    paths = np.array([image or ""], object)
+    source = dataclasses.replace(
+        source, images=paths, images_are_paths=True, files=paths
+    )
     predictions = predictor.predict_source(source, batch_size=1)
     status, reason = predictions.status[0], predictions.reasons[0]
     if status != spec.OK:
@@ -179,22 +184,25 @@ def predict_pair(
         print(message, file=sys.stderr)
     (row,) = prediction_file.make_rows(source, predictions, predictor.classes)
     del row["id"], row["row"]
-    return row | {"file": image or ""}
+    return row
 
 
 def _read_source(predictor: "Predictor", manifest: str, columns: Columns) -> "Source":
-    """Reads a manifest with the run's columns; label, split and weight play no part."""
-    import ml_collections
+    """Reads a manifest with the run's columns; label, split and weight play no part.
 
-    from tf_multimodal.data.manifest import read_manifest
+    Columns that nobody named and the model does not read may be missing.
+    """
+    from tf_multimodal.data.manifest import Settings, read_manifest
 
-    names = ml_collections.ConfigDict(predictor.config.data.columns.to_dict())
-    names.update(
-        {k: v for k, v in dataclasses.asdict(columns).items() if v is not None}
-    )
-    names.update({"split": "", "weight": ""})
+    named = {k: v for k, v in dataclasses.asdict(columns).items() if v is not None}
+    read = predictor.preprocessor.modalities.split("_")
     return read_manifest(
-        manifest, names, classes=predictor.classes, require_labels=False
+        manifest,
+        predictor.config.data.columns.to_dict() | named,
+        classes=predictor.classes,
+        require_labels=False,
+        optional={"image", "text", "id"} - {*read, *named},
+        settings=Settings("--manifest", "--{role}_column"),
     )
 
 

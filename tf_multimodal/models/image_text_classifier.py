@@ -47,6 +47,7 @@ class ImageTextClassifier(keras_hub.models.Task):
 
     backbone_cls = ImageTextBackbone
     preprocessor_cls = ImageTextClassifierPreprocessor
+    optimizer: Any
 
     def __init__(
         self,
@@ -196,8 +197,7 @@ class ImageTextClassifier(keras_hub.models.Task):
 
     @contextlib.contextmanager
     def _without_optimizer(self) -> Iterator[None]:
-        optimizer: Any = self.optimizer
-        self.optimizer = None
+        optimizer, self.optimizer = self.optimizer, None
         try:
             yield
         finally:

@@ -23,7 +23,7 @@ from tf_multimodal.serving.verification import (
 
 RECORD_FILE = "verify.json"
 RECORD_PACKAGES = ("tensorflow", "tensorflow-text", "keras", "keras-hub")
-SPLIT = "test"
+SPLITS = ("test", "validation", "train")  # the first with rows is compared
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Release:
 
     folder: pathlib.Path
     classes: tuple[str, ...]
+    split: str
     verification: Verification
 
 
@@ -50,23 +51,25 @@ def release_run(run_dir: str | pathlib.Path, output_dir: str | pathlib.Path) -> 
             project, does not answer as `Predictor.predict` does. Nothing is left.
     """
     predictor = Predictor.from_run(run_dir, dtype="float32")
-    pairs = choose_pairs(load_run_source(read_run(run_dir)), SPLIT)
+    source = load_run_source(read_run(run_dir))
+    split = next((s for s in SPLITS if len(source.get_indices(s))), SPLITS[0])
+    pairs = choose_pairs(source, split)
     checked: list[Verification] = []
 
     def check(folder: pathlib.Path) -> None:
         checked.append(verify_saved_model(folder, predictor, pairs))
-        write_record(folder / EXTRA_DIR / RECORD_FILE, checked[0])
+        write_record(folder / EXTRA_DIR / RECORD_FILE, split, checked[0])
 
     folder = export_saved_model(predictor, output_dir, check)
-    return Release(folder, tuple(predictor.classes), checked[0])
+    return Release(folder, tuple(predictor.classes), split, checked[0])
 
 
-def write_record(path: pathlib.Path, verification: Verification) -> None:
+def write_record(path: pathlib.Path, split: str, verification: Verification) -> None:
     """Writes what was compared, and the packages' versions, as JSON."""
     record = {
         **dataclasses.asdict(verification),
         "tolerance": TOLERANCE,
-        "split": SPLIT,
+        "split": split,
         "versions": {name: metadata.version(name) for name in RECORD_PACKAGES},
     }
     path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
@@ -87,8 +90,9 @@ Exported {release.folder}
     -> labels string [b, {top}], scores float32 [b, {top}],
        probabilities float32 [b, {count}]
 Verified in a fresh process without the project, against predict in float32:
-  rows                {checked.rows}: {checked.real_rows} pairs of the {SPLIT} split, \
-{checked.rows - checked.real_rows} made up (input missing or broken)
+  rows                {checked.rows}: {checked.real_rows} pairs of the \
+{release.split} split, {checked.rows - checked.real_rows} made up (input missing or \
+broken)
   largest difference  {checked.max_difference:.1e} of a probability; \
 {TOLERANCE:.0e} is allowed
   labels agree        {checked.labels_agree} of {checked.rows}

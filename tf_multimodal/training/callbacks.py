@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+from keras import ops
 
 from tf_multimodal.training.optimizer import get_inner
 from tf_multimodal.training.run_directory import RunDirectory
@@ -18,8 +19,11 @@ from tf_multimodal.training.state import Progress, list_states, save_state
 Metrics = dict[str, float]
 
 
+TIMES = ("pairs/s", "minutes_left")
+
+
 class NonFiniteLoss(RuntimeError):
-    """The loss is not a number any more; the message names the step."""
+    """Loss or weights are not numbers any more; the message names the step."""
 
 
 class Speed(keras.callbacks.Callback):
@@ -76,15 +80,8 @@ class StopAtNonFiniteLoss(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         if logs is None or math.isfinite(logs["loss"]):
             return
-        states = list_states(self.directory.state)
-        last = f"The last good state is {states[-1]}." if states else "No state yet."
-        raise NonFiniteLoss(
-            f"The loss of step {self.epoch * self.interval + batch + 1} is "
-            f"{logs['loss']}. {last} The same command would go on from there and, "
-            "with the same batches, come to the same end: lower "
-            "config.train.learning_rate, set config.train.clip_norm, or use "
-            "config.dtype_policy=float32, with another --workdir."
-        )
+        step = self.epoch * self.interval + batch + 1
+        raise NonFiniteLoss(_describe(self.directory, "The loss of", step))
 
 
 class Interval(keras.callbacks.Callback):
@@ -123,6 +120,10 @@ class Interval(keras.callbacks.Callback):
         logs = {} if logs is None else logs
         trained = time.monotonic()
         step = (epoch + 1) * self.interval
+        if not all(
+            bool(ops.all(ops.isfinite(v))) for v in self.model.trainable_weights
+        ):
+            raise NonFiniteLoss(_describe(self.directory, "The weights after", step))
         self.progress.step = step
         last = step >= self.total_steps
         every = self.config.eval_intervals
@@ -147,10 +148,15 @@ class Interval(keras.callbacks.Callback):
         try:
             metrics = self.evaluate()
             logs.update({f"val_{name}": value for name, value in metrics.items()})
-            if self._is_progress(metrics) or (last and self.config.keep == "last"):
+            better = self._is_progress(metrics)
+            self._stop_early()
+            ends = last or self.progress.stopped
+            if better if self.config.keep == "best" else ends:
                 self._save_best()
         finally:
             optimizer.swap_averages()
+
+    def _stop_early(self) -> None:
         patience = self.config.patience
         if patience and self.progress.evaluations_without_progress >= patience:
             self.progress.stopped = True
@@ -166,14 +172,14 @@ class Interval(keras.callbacks.Callback):
             return False
         progress.best_step, progress.best_value = progress.step, value
         progress.evaluations_without_progress = 0
-        return self.config.keep == "best"
+        return True
 
     def _save_best(self) -> None:
         staging = self.directory.path / ".best"
         shutil.rmtree(staging, ignore_errors=True)
         self.save_preset(str(staging))
         # A folder cannot replace one with files in it: the old one steps aside.
-        old = self.directory.path / ".old_best"
+        old = self.directory.old_best
         shutil.rmtree(old, ignore_errors=True)
         if self.directory.best.exists():
             os.replace(self.directory.best, old)
@@ -181,7 +187,15 @@ class Interval(keras.callbacks.Callback):
         shutil.rmtree(old, ignore_errors=True)
 
 
-TIMES = ("pairs/s", "minutes_left")
+def _describe(directory: RunDirectory, what: str, step: int) -> str:
+    states = list_states(directory.state)
+    last = f"The last good state is {states[-1]}." if states else "No state yet."
+    return (
+        f"{what} step {step}: not finite. {last} The same command would go on from "
+        "there and, with the same batches, come to the same end: lower "
+        "config.train.learning_rate, set config.train.clip_norm, or use "
+        "config.dtype_policy=float32, with another --workdir."
+    )
 
 
 def _append(path: pathlib.Path, line: dict[str, float]) -> None:

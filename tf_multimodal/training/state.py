@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-KEPT = 2  # states; an older one is there if the newest was cut off
+KEPT = 2  # states; a state appears in one step, so the newest is complete
 
 
 @dataclasses.dataclass
