@@ -126,7 +126,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(tiny_config, tiny_source, tmp_pa
     config.train.warmup_fraction = 0.0
     config.dtype_policy = "float32"
     with pytest.raises(
-        callbacks.NonFiniteLoss, match=r"loss of step [1-6] is (nan|inf)"
+        callbacks.NonFiniteLoss, match=r"loss of step [1-6]: not finite. No state yet"
     ):
         run.run(config, tmp_path / "run", tiny_source)
 
@@ -189,10 +189,10 @@ def test_best_holds_the_averaged_weights(trained, tiny_config, tiny_source):
         kept = [stored[name] for name in stored.files]
     predictor = Predictor.from_run(folder)
     lstm = predictor.model.backbone.joint.get_layer("lstm").get_weights()[0]
-    same = [v for v in kept if v.shape == lstm.shape]
-    # The weights, AdamW's two moments and the average.
-    matches = [np.array_equal(v, lstm) for v in same]
-    assert matches == [False, False, False, True]
+    # In the state: the weights, AdamW's two moments, and last the average.
+    found = [i for i, value in enumerate(kept) if np.array_equal(value, lstm)]
+    of_weights = [i for i, value in enumerate(kept) if value.shape == lstm.shape]
+    assert len(found) == 1 and found[0] > of_weights[len(of_weights) // 2]
 
 
 def test_mixed_float16_scales_the_loss_and_goes_on(
