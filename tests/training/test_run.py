@@ -264,7 +264,7 @@ def test_no_validation_rows(tiny_config, tiny_source, tmp_path):
         (330, {"epochs": 10}, (11, 110)),  # 11 batches hold a pass
         (320, {"epochs": 10, "state_steps": 30}, (30, 90)),
         (320, {"epochs": 2, "state_steps": 1000}, (20, 20)),  # not a longer run
-        (350, {"epochs": 0}, (11, 660)),  # few rows: 60 passes
+        (350, {"epochs": 0}, (11, 330)),  # few rows: 30 passes
         (20_000, {"epochs": 0}, (625, 1875)),  # 60,000 pairs in all
         (1_000_000, {"epochs": 0}, (31_250, 93_750)),  # many rows: 3 passes
     ],

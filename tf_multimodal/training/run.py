@@ -26,7 +26,7 @@ from tf_multimodal.training.optimizer import make_optimizer
 from tf_multimodal.training.run_directory import RunDirectory
 
 # config.train.epochs=0: so many pairs in all, within these numbers of passes.
-AUTO_PAIRS, AUTO_EPOCHS = 60_000, (3, 60)
+AUTO_PAIRS, AUTO_EPOCHS = 60_000, (3, 30)
 
 # What a user can put right.
 EXPECTED_ERRORS = (ValueError, OSError, RuntimeError)
