@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tf_multimodal.experiments.ablation import VARIANTS
+from tf_multimodal.experiments.variants import VARIANTS
 
 ABLATION = (
     "-m",

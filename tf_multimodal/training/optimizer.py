@@ -14,7 +14,8 @@ class AveragingAdamW(keras.optimizers.AdamW):
 
     Keras's own average is written into the weights when `fit` ends and goes by
     position, which breaks resuming and unfreezing. This one goes by variable and
-    is only read, by `swap_averages`.
+    is only read, by `swap_averages`. BatchNorm's statistics are not averaged: they
+    are moving averages themselves.
 
     Args:
         average_decay: float in [0, 1), decay per step; the first steps use
