@@ -58,7 +58,7 @@ def test_epochs_that_follow_from_the_rows_are_counted(folds, tmp_path):
     config.train.epochs = 0
     text = table.write_table(folds, VARIANTS, GAINS, config, tmp_path)
     assert ", 30 epochs of batches of 32, " in text  # of 200 rows: the most
-    assert json.loads((tmp_path / "table.json").read_text())["train"]["epochs"] == 60
+    assert json.loads((tmp_path / "table.json").read_text())["train"]["epochs"] == 30
 
 
 def test_intervals_are_drawn_by_group(folds):
