@@ -180,6 +180,17 @@ def test_a_vocabulary_beside_a_preset_is_refused(tiny_config, tiny_source, tmp_p
         run.run(config, tmp_path / "run", tiny_source)
 
 
+@pytest.mark.parametrize("branch", ["image", "text"])
+def test_a_preset_that_cannot_be_had_names_its_key(
+    tiny_config, tiny_source, tmp_path, branch
+):
+    config = tiny_config.copy_and_resolve_references()
+    config.model[branch].preset = str(tmp_path)  # an empty folder
+    config.model.text.vocabulary = "" if branch == "text" else "learn"
+    with pytest.raises(ValueError, match=f"{branch}.preset=.*cannot be loaded"):
+        run.run(config, tmp_path / "run", tiny_source)
+
+
 def test_best_holds_the_averaged_weights(trained, tiny_config, tiny_source):
     """Of the last step here: each evaluation was better than the one before."""
     folder, _ = trained

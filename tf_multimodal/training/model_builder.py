@@ -1,6 +1,7 @@
 """From a config to the preprocessor and the classifier."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras_hub
 import ml_collections
@@ -79,6 +80,20 @@ def build_classifier(
     )
 
 
+def _load_preset(
+    load: Callable[..., Any], branch: str, preset: str, **arguments: Any
+) -> Any:
+    """Calls a `from_preset`; an error names the config key and the way out."""
+    try:
+        return load(preset, **arguments)
+    except (ValueError, OSError) as error:
+        raise ValueError(
+            f"config.model.{branch}.preset={preset!r} cannot be loaded: "
+            f"{error}\nWithout a model hub give a local preset "
+            "folder, or '' for random weights."
+        ) from error
+
+
 def _build_image_converter(
     image: ml_collections.ConfigDict,
 ) -> keras_hub.layers.ImageConverter:
@@ -89,7 +104,7 @@ def _build_image_converter(
     }
     converter = keras_hub.layers.ResNetImageConverter
     if image.preset:
-        return converter.from_preset(image.preset, **settings)
+        return _load_preset(converter.from_preset, "image", image.preset, **settings)
     return converter(scale=1 / 127.5, offset=-1.0, **settings)
 
 
@@ -97,7 +112,8 @@ def _build_image_encoder(
     image: ml_collections.ConfigDict, dtype: str
 ) -> keras_hub.models.Backbone:
     if image.preset:
-        return keras_hub.models.ResNetBackbone.from_preset(image.preset, dtype=dtype)
+        load = keras_hub.models.ResNetBackbone.from_preset
+        return _load_preset(load, "image", image.preset, dtype=dtype)
     block = image.space_to_depth
     if image.size_px % block:
         raise ValueError(
@@ -126,7 +142,8 @@ def _build_tokenizer(
     if text.vocabulary:
         return WordPieceTokenizer(text.vocabulary, lowercase=True)
     if text.preset:
-        return load_tokenizer(resolve_preset(text.preset, config.cache_dir))
+        preset = resolve_preset(text.preset, config.cache_dir)
+        return _load_preset(load_tokenizer, "text", preset)
     raise ValueError(
         "The text branch has no vocabulary: set config.model.text.preset, or "
         "config.model.text.vocabulary to a vocab.txt or to 'learn'."
@@ -142,9 +159,9 @@ def _build_text_encoder(
             tokenizer.vocabulary_size(), text.embedding_dim, dtype=dtype
         )
     if text.preset:
-        return keras_hub.models.BertBackbone.from_preset(
-            resolve_preset(text.preset, config.cache_dir), dtype=dtype
-        )
+        preset = resolve_preset(text.preset, config.cache_dir)
+        load = keras_hub.models.BertBackbone.from_preset
+        return _load_preset(load, "text", preset, dtype=dtype)
     return keras_hub.models.BertBackbone(
         vocabulary_size=tokenizer.vocabulary_size(),
         max_sequence_length=text.max_tokens,
