@@ -191,21 +191,6 @@ def test_a_preset_that_cannot_be_had_names_its_key(
         run.run(config, tmp_path / "run", tiny_source)
 
 
-def test_best_holds_the_averaged_weights(trained, tiny_config, tiny_source):
-    """Of the last step here: each evaluation was better than the one before."""
-    folder, _ = trained
-    finished = json.loads((folder / "finished.json").read_text())
-    states = {int(s.name[5:]): s for s in state.list_states(folder / "state")}
-    with np.load(states[finished["best_step"]] / "variables.npz") as stored:
-        kept = [stored[name] for name in stored.files]
-    predictor = Predictor.from_run(folder)
-    lstm = predictor.model.backbone.joint.get_layer("lstm").get_weights()[0]
-    # In the state: the weights, AdamW's two moments, and last the average.
-    found = [i for i, value in enumerate(kept) if np.array_equal(value, lstm)]
-    of_weights = [i for i, value in enumerate(kept) if value.shape == lstm.shape]
-    assert len(found) == 1 and found[0] > of_weights[len(of_weights) // 2]
-
-
 def test_mixed_float16_scales_the_loss_and_goes_on(
     tiny_config, tiny_source, tmp_path, capsys
 ):
