@@ -4,7 +4,7 @@
         --config.data.columns.image=file --config.data.columns.text=caption \
         --config.data.columns.label=class --workdir=runs/pairs
 
-The encoders of configs/openclipart.py; works without tuning from 500 rows up: the
+The encoders of configs/openclipart.py; meant for 500 rows and more: the
 number of epochs follows the number of rows and class weights balance rare classes. A
 few hundred images teach a network from random weights little that is true of others:
 dropout is high, two images in five are hidden so that the text is learned well, and

@@ -4,6 +4,7 @@ import pathlib
 
 import keras
 import numpy as np
+import pytest
 
 from tf_multimodal.config import get_default_config
 from tf_multimodal.training import callbacks
@@ -46,3 +47,19 @@ def test_validation_and_best_have_the_averages(tmp_path, monkeypatch):
     assert seen == {"validation": 5.0, "best": 5.0, "state": 2.0}
     assert read() == 2.0 and float(np.asarray(average)[0, 0]) == 5.0
     assert (tmp_path / "best").is_dir()
+
+
+def test_speed_and_time_left(monkeypatch):
+    """The first step of an interval compiles or follows an evaluation: not counted."""
+    clock = iter([100.0, 102.0, 104.0])
+    monkeypatch.setattr(callbacks.time, "monotonic", lambda: next(clock))
+    speed = callbacks.Speed(batch_size=10, interval=4, total_steps=8)
+    speed.on_epoch_begin(1)
+    logs: dict[str, float] = {}
+    speed.on_train_batch_end(0, logs)
+    assert logs == {}
+    speed.on_train_batch_end(1, logs)
+    assert logs["pairs/s"] == pytest.approx(5.0)
+    assert logs["minutes_left"] == pytest.approx(2 * 2 / 60)  # two of eight steps
+    speed.on_train_batch_end(2, logs)
+    assert logs["minutes_left"] == pytest.approx(1 * 2 / 60)
