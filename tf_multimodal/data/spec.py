@@ -16,16 +16,28 @@ TEXT_KEYS = (TOKEN_IDS, PADDING_MASK, SEGMENT_IDS, HAS_TEXT)
 # What an evaluation batch holds beside the inputs.
 INPUTS = "inputs"  # the dict above
 INDEX = "index"  # int64 [b], row of the source; -1: padding of the last batch
-IMAGE_OK = "image_ok"  # bool [b]; False: an image was given, but not decodable
+STATUS = "status"  # int32 [b], position in STATUSES; rows of padding: missing_input
 
 SPLITS = ("train", "validation", "test")
 
-# What became of a row in evaluate, predict and serving.
+# What became of a row. Where several hold, an image's comes before a text's, and
+# both before `missing_input`.
 OK = "ok"
 MISSING_INPUT = "missing_input"  # neither an image nor a text
 UNREADABLE_IMAGE = "unreadable_image"  # the file is missing or cannot be read
 UNDECODABLE_IMAGE = "undecodable_image"
-STATUSES = (OK, MISSING_INPUT, UNREADABLE_IMAGE, UNDECODABLE_IMAGE)
+IMAGE_TOO_LARGE = "image_too_large"  # more pixels than the limit, by its header
+UNDECODABLE_TEXT = "undecodable_text"  # not UTF-8
+STATUSES = (
+    OK,
+    MISSING_INPUT,
+    UNREADABLE_IMAGE,
+    UNDECODABLE_IMAGE,
+    IMAGE_TOO_LARGE,
+    UNDECODABLE_TEXT,
+)
+
+MAX_IMAGE_PX = 50_000_000  # width times height; the default limit
 
 
 @dataclasses.dataclass(frozen=True)
