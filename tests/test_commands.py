@@ -23,6 +23,10 @@ def test_help_does_not_wait_for_tensorflow(run_command):
     commands = [
         ("train.py",),
         ("-m", "export"),
+        ("-m", "export.bundle"),
+        ("-m", "export.client"),
+        ("-m", "export.serve"),
+        ("-m", "export.verify"),
         ("-m", "tf_multimodal.evaluation.evaluate"),
         ("-m", "tf_multimodal.inference.predict"),
         ("-m", "tf_multimodal.experiments.ablation"),

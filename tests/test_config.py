@@ -5,6 +5,7 @@ import importlib
 import pytest
 
 from tf_multimodal import config as config_lib
+from tf_multimodal.data import spec
 
 
 @pytest.mark.parametrize("name", ["openclipart", "paper", "manifest", "tiny"])
@@ -46,6 +47,7 @@ def test_groups_are_replaced_as_a_whole():
         ("augment.drop_image", 0.95),
         ("data.split_fractions", (0.5, 0.5, 0.5)),
         ("train.batch_size", 0),
+        ("data.max_image_px", 0),
     ],
 )
 def test_values_out_of_range_are_named(key, value):
@@ -54,6 +56,11 @@ def test_values_out_of_range_are_named(key, value):
     config.update_from_flattened_dict({key: value})
     with pytest.raises(ValueError, match=key.replace(".", r"\.")):
         config_lib.validate_config(config)
+
+
+def test_the_limit_of_pixels_is_that_of_the_data():
+    default = config_lib.get_default_config().data.max_image_px
+    assert default == spec.MAX_IMAGE_PX
 
 
 def test_differences_are_listed_by_key():

@@ -30,6 +30,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "tf_multimodal.experiments": (*EVERYTHING, "serving"),
     "configs": ("config",),
     "export": ("serving", "config"),
+    "benchmarks": (*EVERYTHING, "serving"),
     "train": ("config", "training"),
 }
 NOTHING_OF_OURS = [room for room, rooms in RULES.items() if not rooms]
@@ -40,7 +41,7 @@ ISOLATED = (  # no room of its own to import from either
 )
 FILES = sorted(
     p
-    for folder in ("tf_multimodal", "configs", "export")
+    for folder in ("tf_multimodal", "configs", "export", "benchmarks")
     for p in (ROOT / folder).rglob("*.py")
 ) + [ROOT / "train.py"]
 
@@ -79,7 +80,7 @@ def test_imports_follow_the_rules(path):
     ours = [
         name
         for name in list_imports(ast.parse(path.read_text(encoding="utf-8")))
-        if name.split(".")[0] in ("tf_multimodal", "configs", "export", "train")
+        if name.split(".")[0] in ("tf_multimodal", "configs", "export", "benchmarks", "train")
     ]
     # `from tf_multimodal import config` names the package and the module.
     wrong = [name for name in ours if not any(is_within(name, a) for a in allowed)]

@@ -46,6 +46,7 @@ def get_default_config() -> ml_collections.ConfigDict:
     data.mask_label_words = False  # blank the classes' own words in the text
     data.bad_images = "drop"  # training: drop | mask | raise
     data.max_bad_fraction = 0.05  # of the training rows; more end the run
+    data.max_image_px = 50_000_000  # width times height; more: not decoded
 
     # Random changes of the training input; all off in evaluation.
     config.augment = augment = ml_collections.ConfigDict()
@@ -151,6 +152,7 @@ def validate_config(config: ml_collections.ConfigDict) -> None:
             )
     ranges: dict[str, tuple[float, float]] = {
         "data.max_bad_fraction": (0, 1),
+        "data.max_image_px": (1, float("inf")),
         "augment.pad_fraction": (0, 1),
         "augment.token_drop": (0, 1),
         "augment.drop_image": (0, 1),

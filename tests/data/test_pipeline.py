@@ -16,6 +16,10 @@ def take(dataset, count):
     return list(dataset.take(count).as_numpy_iterator())
 
 
+def get_statuses(batch):
+    return [spec.STATUSES[code] for code in batch[spec.STATUS]]
+
+
 def assert_batches_equal(first, second):
     assert len(first) == len(second)
     for a, b in zip(first, second, strict=True):
@@ -56,7 +60,7 @@ def test_batches_are_what_the_spec_says(
     dataset = pipeline.make_eval_dataset(source, indices, preprocessor, batch_size=4)
     assert_spec(dataset.element_spec[spec.INPUTS], modalities)
     assert dataset.element_spec[spec.INDEX] == tf.TensorSpec([4], tf.int64)
-    assert dataset.element_spec[spec.IMAGE_OK] == tf.TensorSpec([4], tf.bool)
+    assert dataset.element_spec[spec.STATUS] == tf.TensorSpec([4], tf.int32)
 
 
 def test_batch_k_depends_on_the_seed_and_k_alone(
@@ -147,7 +151,7 @@ def test_evaluation_returns_every_row_once_in_order(make_source, make_preprocess
     assert x[spec.IMAGES][1].any() and not x[spec.IMAGES][2:].any()
     assert x[spec.TOKEN_IDS][2].tolist() == [2, 3, 0, 0, 0, 0]
     assert x[spec.PADDING_MASK][2].tolist() == [1, 1, 0, 0, 0, 0]
-    assert batches[1][spec.IMAGE_OK].all()
+    assert get_statuses(batches[1]) == ["ok"] * 2 + ["missing_input"] * 2
 
 
 def test_evaluation_masks_what_is_bad_missing_or_hidden(make_source, make_preprocessor):
@@ -160,16 +164,16 @@ def test_evaluation_masks_what_is_bad_missing_or_hidden(make_source, make_prepro
             source, np.arange(4), make_preprocessor(), batch_size=4, **kwargs
         )
         batch = take(dataset, 1)[0]
-        return batch[spec.INPUTS], list(batch[spec.IMAGE_OK])
+        return batch[spec.INPUTS], get_statuses(batch)
 
-    x, image_ok = read()
+    x, status = read()
     assert list(x[spec.HAS_IMAGE]) == [True, False, False, True]
-    assert image_ok == [True, False, True, True]
+    assert status == ["ok", "undecodable_image", "ok", "ok"]
     assert list(x[spec.HAS_TEXT]) == [True, True, True, False]
     assert not x[spec.IMAGES][1:3].any() and x[spec.IMAGES][3].any()
-    hidden, image_ok = read(mask_images=True)
+    hidden, status = read(mask_images=True)
     assert not hidden[spec.HAS_IMAGE].any() and not hidden[spec.IMAGES].any()
-    assert all(image_ok)
+    assert status == ["ok", "ok", "ok", "missing_input"]
     np.testing.assert_array_equal(hidden[spec.TOKEN_IDS], x[spec.TOKEN_IDS])
     hidden, _ = read(mask_texts=True)
     assert not hidden[spec.HAS_TEXT].any()
@@ -188,7 +192,7 @@ def test_a_text_model_does_not_look_at_images(make_source, make_preprocessor, co
     dataset = pipeline.make_eval_dataset(
         source, np.arange(4), preprocessor, batch_size=4
     )
-    assert take(dataset, 1)[0][spec.IMAGE_OK].all()
+    assert get_statuses(take(dataset, 1)[0]) == ["ok"] * 4
 
 
 def test_weights_are_row_times_class(make_source, make_preprocessor, config):
@@ -308,8 +312,9 @@ def test_inputs_are_made_in_a_saved_function(tmp_path, make_source, make_preproc
     source = make_source(3)
     images, texts = list(source.images), list(source.texts)
     images[1] = b"hello"
-    x, image_ok = run(tf.constant(images), tf.constant(texts))
-    assert image_ok.numpy().tolist() == [True, False, True]
+    x, status = run(tf.constant(images), tf.constant(texts))
+    names = [spec.STATUSES[code] for code in status]
+    assert names == ["ok", "undecodable_image", "ok"]
     expected, _ = pipeline.make_inputs(
         tf.constant(images), tf.constant(texts), preprocessor
     )

@@ -44,6 +44,8 @@ def test_json_holds_the_result(evaluated):
         "missing_input": 0,
         "unreadable_image": 1,
         "undecodable_image": 1,
+        "image_too_large": 0,
+        "undecodable_text": 0,
     }
     assert set(result["versions"]) == {"tensorflow", "keras", "keras-hub"}
     assert result["seed"] == 0 and result["weighted"] is False

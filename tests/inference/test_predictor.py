@@ -1,5 +1,7 @@
 """The predictor: order, padding, statuses and precision."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import tensorflow as tf
 
 from tf_multimodal.data import spec
 from tf_multimodal.data.manifest import read_manifest
-from tf_multimodal.inference import predictions
+from tf_multimodal.inference import prediction_file, predictions
 from tf_multimodal.inference.predictor import Predictor, make_source
 from tf_multimodal.inference.run_reader import RunError, read_run
 
@@ -116,6 +118,32 @@ def test_predict_takes_bytes(predictor, source):
         spec.UNDECODABLE_IMAGE,
     ]
     assert result.usable.tolist() == [True, True, False, False, True]
+
+
+def test_texts_may_be_bytes_and_bad_ones_are_masked(predictor):
+    texts = ["two cats", b"two cats", "é".encode(), b"cat \xff", "cat \ud800"]
+    result = predictor.predict([None] * 5, texts)
+    np.testing.assert_array_equal(result.probabilities[0], result.probabilities[1])
+    assert result.status == [spec.OK] * 3 + [spec.UNDECODABLE_TEXT] * 2
+    assert result.usable.tolist() == [True] * 3 + [False] * 2
+    assert "byte 0xff at position 4" in result.reasons[3]
+    source = make_source([None] * 5, texts)
+    assert source.texts[2] == "é" and source.texts[3] == b"cat \xff"
+    rows = list(prediction_file.make_rows(source, result, predictor.classes))
+    assert [row["text"] for row in rows[1:4]] == ["two cats", "é", "cat \ufffd"]
+    assert rows[3]["status"] == "undecodable_text" and rows[3]["prediction"] is None
+    json.dumps(rows, ensure_ascii=False).encode()  # can be written
+
+
+def test_a_large_image_is_masked_and_the_reason_names_the_setting(predictor):
+    image = tf.io.encode_png(np.zeros((3, 4, 3), np.uint8)).numpy()
+    image = image[:16] + b"\x00\x01\x00\x00" * 2 + image[24:]
+    result = predictor.predict([image], ["two cats"])
+    assert result.status == [spec.IMAGE_TOO_LARGE] and result.usable.all()
+    assert "65536 x 65536" in result.reasons[0]
+    assert "config.data.max_image_px" in result.reasons[0]
+    alone = predictor.predict([None], ["two cats"])
+    np.testing.assert_array_equal(result.probabilities, alone.probabilities)
 
 
 def test_predict_wants_pairs(predictor):

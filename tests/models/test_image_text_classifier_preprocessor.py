@@ -147,7 +147,24 @@ def test_preset_of_a_task_holds_it(tmp_path):
     assert all(np.array_equal(before[key], after[key]) for key in before)
 
 
+def test_limit_of_pixels_is_stored(tmp_path):
+    task = make_task()
+    assert task.preprocessor.max_image_px == spec.MAX_IMAGE_PX
+    task.preprocessor.max_image_px = 1234
+    task.save_to_preset(str(tmp_path))
+    loaded = ImageTextClassifierPreprocessor.from_preset(str(tmp_path))
+    assert loaded.max_image_px == 1234
+    config = make_preprocessor().get_config()
+    del config["max_image_px"]  # as a preset of an earlier version has it
+    loaded = ImageTextClassifierPreprocessor.from_config(config)
+    assert loaded.max_image_px == spec.MAX_IMAGE_PX
+
+
 def test_bad_arguments_are_named():
+    with pytest.raises(ValueError, match="`max_image_px` must be at least 1"):
+        ImageTextClassifierPreprocessor(
+            tokenizer=WordPieceTokenizer(VOCABULARY), max_image_px=0
+        )
     with pytest.raises(ValueError, match="None for both"):
         ImageTextClassifierPreprocessor()
     with pytest.raises(ValueError, match="at least 3"):

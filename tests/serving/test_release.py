@@ -5,46 +5,81 @@ import pathlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from tf_multimodal.models.image_text_classifier import ImageTextClassifier
 from tf_multimodal.serving import release as release_lib
-from tf_multimodal.serving.verification import Verification, VerificationError
+from tf_multimodal.serving.agreement import Verification
+from tf_multimodal.serving.saved_model import EXTRA_DIR
+from tf_multimodal.serving.verification import VerificationError
 
 ROOT = pathlib.Path(__file__).parents[2]
-VERIFICATION = Verification(
-    rows=12, real_rows=6, max_difference=2.5e-7, labels_agree=12
-)
+COMMAND = [sys.executable, "-m", "export"]
 
 
-def run_export(*arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "export", *arguments]
+def run_export(*arguments: str, program=COMMAND) -> subprocess.CompletedProcess:
     return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=False
+        [*program, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
     )
 
 
-def test_release_asks_about_the_runs_own_test_split(run_copy, tmp_path, monkeypatch):
+@pytest.fixture
+def verified(monkeypatch):
+    """Stands in for the fresh process; holds what it was asked."""
     asked = []
 
-    def verify(folder, predictor, pairs):
-        asked.extend(pairs)
-        return VERIFICATION
+    def verify(folder, predictor, pairs, precision):
+        asked.append((folder, pairs, precision))
+        return Verification(
+            rows=12,
+            real_rows=len(pairs),
+            max_difference=2.5e-7,
+            labels_agree=12,
+            label_agreement=1.0,
+            statuses_agree=12,
+            precision=precision,
+        )
 
+    monkeypatch.setattr(release_lib, "verify_saved_model", verify)
+    return asked
+
+
+def test_release_asks_about_the_runs_own_test_split(run_copy, tmp_path, verified):
     # The run was trained on a row that the manifest of today has in its test split.
     splits = run_copy / "splits.csv"
     splits.write_text(splits.read_text().replace("a1,test", "a1,train"))
-    monkeypatch.setattr(release_lib, "verify_saved_model", verify)
-    release = release_lib.release_run(run_copy, tmp_path / "out")
+    release = release_lib.release_run(
+        run_copy, tmp_path / "out", precision="bfloat16", intended_use="Sorting birds."
+    )
     assert release.folder == tmp_path / "out/1"
-    ids = [pair.name.split("id ")[1].split(",")[0] for pair in asked]
+    ((folder, pairs, precision),) = verified
+    assert precision == "bfloat16"
+    ids = [pair.name.split("id ")[1].split(",")[0] for pair in pairs]
     assert ids == ["a2", "a3", "a4", "a5", "a7"]  # a6 has neither image nor text
-    record = json.loads((release.folder / "assets.extra/verify.json").read_text())
+    extra = release.folder / EXTRA_DIR
+    record = json.loads((extra / "verify.json").read_text())
     assert record["rows"] == 12 and record["max_difference"] == 2.5e-7
-    assert set(record["versions"]) == set(release_lib.RECORD_PACKAGES)
+    card = json.loads((extra / "model_card.json").read_text())
+    assert card["intended_use"] == "Sorting birds." and card["precision"] == "bfloat16"
+    assert (extra / "tf_serving_warmup_requests").stat().st_size
+    assert json.loads((extra / "server_ops.json").read_text())["ops"]
+
+
+def test_summary_says_what_was_compared_and_what_to_type(
+    run_copy, tmp_path, verified, monkeypatch
+):
+    folder = tmp_path / "runs/my shop/export"
+    text = release_lib.release_run(run_copy, folder).summary
+    assert f"Exported {folder / '1'}\n" in text
+    assert "12: 6 pairs of the test split" in text and "2.5e-07" in text
+    assert f"-v '{folder}:/models/my_shop:ro'" in text
+    assert "http://localhost:8501/v1/models/my_shop:predict" in text
+    assert "TensorFlow Serving, 2.20.0 or newer" in text
 
 
 def test_a_model_that_differs_is_not_released(small_run, tmp_path, monkeypatch):
-    def verify(folder, predictor, pairs):
+    def verify(folder, predictor, pairs, precision):
         raise VerificationError("differs")
 
     monkeypatch.setattr(release_lib, "verify_saved_model", verify)
@@ -53,27 +88,73 @@ def test_a_model_that_differs_is_not_released(small_run, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_description_says_what_was_compared_and_what_to_type():
-    folder = pathlib.Path("/models/runs/my shop/export/3")
-    release = release_lib.Release(folder, ("a", "b", "c"), "validation", VERIFICATION)
-    text = release_lib.describe_release(release)
-    assert (
-        "12: 6 pairs of the validation split" in text
-        and "2.5e-07" in text
-        and "12 of 12" in text
-    )
-    assert "labels string [b, 3]" in text
-    assert "-v '/models/runs/my shop/export:/models/my_shop:ro'" in text
-    assert "http://localhost:8501/v1/models/my_shop:predict" in text
+@pytest.mark.parametrize("model_format", ["keras_preset", "onnx", "tflite"])
+def test_other_formats_are_compared_with_the_run(run_copy, model_format):
+    release = release_lib.release_run(run_copy, model_format=model_format)
+    assert release.folder == run_copy / f"export_{model_format}" / "1"
+    record = json.loads((release.folder / "comparison.json").read_text())
+    assert record["rows"] == 7 and record["split"] == "test"
+    assert record["max_difference"] <= 1e-5 and record["label_agreement"] == 1
+    assert f"accuracy            {record['accuracy_format']:.1%}" in release.summary
+    labels = (release.folder / "labels.txt").read_text().splitlines()
+    assert labels == ["bird", "cat", "signs_and_symbols"]
+    pieces = (release.folder / "vocabulary.txt").read_text().splitlines()
+    assert pieces[:2] == ["[PAD]", "[UNK]"]
+
+
+def test_an_exported_preset_loads_and_predicts(run_copy, predictor):
+    folder = release_lib.release_run(run_copy, model_format="keras_preset").folder
+    model = ImageTextClassifier.from_preset(str(folder))
+    images = np.zeros((1, 16, 16, 3), np.uint8)
+    batch = {"images": images, "text": ["a red bird"]}
+    expected = predictor.model.predict(batch)
+    np.testing.assert_allclose(model.predict(batch), expected, rtol=0, atol=1e-6)
+
+
+def test_a_format_that_does_not_answer_as_the_run_is_refused(run_copy, monkeypatch):
+    def load(path):
+        return lambda x: np.full((len(x["images"]), 3), 1 / 3, np.float32)
+
+    monkeypatch.setattr(release_lib.onnx_model, "load_onnx", load)
+    with pytest.raises(VerificationError, match="labels agree with the run's on"):
+        release_lib.release_run(run_copy, model_format="onnx")
+    assert list((run_copy / "export_onnx").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model_format": "pickle"}, "--format must be one of saved_model"),
+        ({"precision": "int4"}, "--precision must be one of float32, bfloat16"),
+        ({"model_format": "onnx", "precision": "bfloat16"}, "in float32 only"),
+    ],
+)
+def test_wrong_choices_are_named(small_run, tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        release_lib.release_run(small_run, tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
 def test_command_exports_and_checks(small_run, tmp_path):
     done = run_export(f"--run={small_run}", f"--output={tmp_path / 'model'}")
     assert done.returncode == 0, done.stderr
-    assert "12 of 12" in done.stdout and "docker run" in done.stdout
-    record = json.loads((tmp_path / "model/1/assets.extra/verify.json").read_text())
+    assert "docker run" in done.stdout and "session loader" in done.stdout
+    extra = tmp_path / "model/1" / EXTRA_DIR
+    record = json.loads((extra / "verify.json").read_text())
     assert record["real_rows"] == 6 and record["max_difference"] <= 1e-5
+    assert record["labels_agree"] == record["rows"] == record["statuses_agree"]
+
+
+@pytest.mark.slow
+def test_command_exports_other_precisions_and_formats(small_run, tmp_path):
+    output = f"--output={tmp_path}"
+    done = run_export(f"--run={small_run}", output, "--precision=bfloat16")
+    assert done.returncode == 0, done.stderr
+    assert "precision           bfloat16" in done.stdout
+    done = run_export(f"--run={small_run}", output, "--format=onnx")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "2/model.onnx").is_file()
 
 
 @pytest.mark.slow
@@ -82,12 +163,3 @@ def test_command_fails_without_a_run(tmp_path):
     assert done.returncode == 1
     assert "experiment.json" in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "model").exists()
-
-
-@pytest.mark.slow
-def test_help_imports_nothing_heavy():
-    code = "import sys, export.__main__; print('tensorflow' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.stdout.strip() == "False", done.stderr

@@ -1,26 +1,17 @@
-"""The SavedModel: its answers, its files and its versions."""
+"""The SavedModel: its graph, its precision, its files and its versions."""
 
-import types
+import collections
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from tf_multimodal.inference.predictor import Predictor
-from tf_multimodal.serving.saved_model import (
-    export_saved_model,
-    make_serving_function,
-)
+from tf_multimodal.models.image_text_classifier import ImageTextClassifier
+from tf_multimodal.serving.saved_model import export_saved_model
 
-
-@pytest.fixture(scope="module")
-def exported(predictor, tmp_path_factory):
-    return export_saved_model(predictor, tmp_path_factory.mktemp("export"))
-
-
-@pytest.fixture(scope="module")
-def serve(exported):
-    return load(exported)
+TOLERANCE = 1e-5
 
 
 def load(folder):
@@ -36,8 +27,17 @@ def load(folder):
     return ask
 
 
-def make_images() -> list[bytes]:
-    """Returns one image in each of several formats and sizes."""
+def count_ops(folder) -> collections.Counter:
+    """Counts the operations in the graph and its functions, by name."""
+    model = saved_model_pb2.SavedModel()
+    model.ParseFromString((folder / "saved_model.pb").read_bytes())
+    graph = model.meta_graphs[0].graph_def
+    functions = [node for f in graph.library.function for node in f.node_def]
+    return collections.Counter(node.op for node in [*graph.node, *functions])
+
+
+def make_pairs() -> tuple[list[bytes], list[str]]:
+    """Returns images in several formats, missing and bad ones, and texts."""
     pixels = np.random.RandomState(0).randint(0, 256, (24, 40, 4), np.uint8)
     rgb, grey = pixels[..., :3], pixels[..., :1]
     images = [
@@ -47,89 +47,124 @@ def make_images() -> list[bytes]:
         tf.io.encode_png(rgb.astype(np.uint16) * 257),
         tf.io.encode_png(rgb[:5, :3]),
     ]
-    return [image.numpy() for image in images]
-
-
-def test_answers_equal_predict(serve, predictor):
-    images = make_images()
     texts = ["two cats", "a red bird", "", "Zwölf Äpfel 서울의", " the  SIGN "]
-    # Missing image, missing both, two that do not decode, in the same batch.
-    images += [b"", b"", b"not an image", images[0][:30]]
-    texts += ["a bird", "", "a symbol", "a symbol"]
-    expected = predictor.predict(images, texts).probabilities
-    answer = serve(images, texts)
-    np.testing.assert_allclose(answer["probabilities"], expected, rtol=0, atol=1e-6)
-    assert np.ptp(expected, axis=0).max() > 0.05  # the rows are told apart
+    good = [image.numpy() for image in images]
+    bad = [b"", b"", b"not an image", good[0][:30]]
+    return good + bad, texts + ["a bird", "", "a symbol", "a symbol"]
 
 
-def test_a_bad_image_counts_as_missing_and_spares_the_others(serve):
-    images = [b"", b"garbage", make_images()[0]]
-    answer = serve(images, ["a cat"] * 3)["probabilities"]
-    np.testing.assert_array_equal(answer[0], answer[1])
-    assert np.abs(answer[2] - answer[0]).max() > 1e-3
-
-
-def test_labels_are_the_best_in_order(predictor):
-    classes = ("ant", "bee", "cow", "dog", "elk", "für", "猫")
-    logits = np.log([[1, 2, 4, 3, 5, 6, 7], [9, 1, 1, 1, 2, 3, 0.1]])
-    stand_in = types.SimpleNamespace(
-        model=lambda inputs, training: tf.constant(logits),
-        preprocessor=predictor.preprocessor,
-        classes=classes,
-    )
-    answer = make_serving_function(stand_in)(
-        tf.constant(["", ""]), tf.constant(["", ""])
-    )
-    names = [[name.decode() for name in row] for row in answer["labels"].numpy()]
-    assert names[0] == ["猫", "für", "elk", "cow", "dog"]
-    assert names[1][:3] == ["ant", "für", "elk"]
+def test_answers_equal_predict_in_the_session_loader(servable, predictor):
+    images, texts = make_pairs()
+    expected = predictor.predict(images, texts)
+    with tf.compat.v1.Session(graph=tf.Graph()) as session:
+        folder = str(servable / "1")
+        model = tf.compat.v1.saved_model.loader.load(session, ["serve"], folder)
+        signature = model.signature_def["serving_default"]
+        feed = {
+            signature.inputs["image_bytes"].name: images,
+            signature.inputs["text"].name: [text.encode() for text in texts],
+        }
+        outputs = {key: info.name for key, info in signature.outputs.items()}
+        answer = session.run(outputs, feed)
     np.testing.assert_allclose(
-        answer["scores"][0], np.array([7, 6, 5, 4, 3]) / 28, rtol=1e-6
+        answer["probabilities"], expected.probabilities, rtol=0, atol=TOLERANCE
     )
-    np.testing.assert_allclose(
-        answer["probabilities"][0],
-        np.arange(1, 8)[[0, 1, 3, 2, 4, 5, 6]] / 28,
-        rtol=1e-6,
-    )
-    assert answer["scores"].dtype == answer["probabilities"].dtype == tf.float32
+    assert [status.decode() for status in answer["status"]] == expected.status
+    assert np.ptp(expected.probabilities, axis=0).max() > 0.05  # told apart
 
 
-def test_fewer_classes_than_five_are_all_listed(serve, predictor):
-    answer = serve([b""], ["two cats"])
-    names = {name.decode() for name in answer["labels"][0]}
-    assert names == set(predictor.classes)
+def test_network_and_tokenizer_are_in_the_file_once(servable, predictor):
+    ops = count_ops(servable / "1")
+    encoder = predictor.model.backbone.image_branch.encoder
+    kinds = collections.Counter(type(layer).__name__ for layer in encoder.layers)
+    assert ops["Conv2D"] == kinds["Conv2D"] > 0
+    assert ops["FastWordpieceTokenizeWithOffsets"] == 1
 
 
-def test_one_text_for_two_images_is_an_error(serve):
-    with pytest.raises(tf.errors.InvalidArgumentError, match="one entry a row"):
-        serve([b"", b""], ["a bird"])
+def test_batch_norm_is_folded(servable, predictor):
+    ops = count_ops(servable / "1")
+    encoder = predictor.model.backbone.image_branch.encoder
+    assert any("BatchNorm" in type(layer).__name__ for layer in encoder.layers)
+    # The small run's text branch has no normalization of its own.
+    assert not {"Rsqrt", "FusedBatchNormV3"} & ops.keys()
 
 
-def test_files_beside_the_model(exported, predictor):
-    extra = exported / "assets.extra"
+def test_each_weight_is_stored_once(servable, predictor):
+    variables = tf.train.load_checkpoint(str(servable / "1/variables/variables"))
+    shapes = variables.get_variable_to_shape_map().values()
+    stored = sum(int(np.prod(shape)) for shape in shapes)
+    # Folding leaves one vector, the bias, of the four of a BatchNorm.
+    held = sum(int(np.prod(weight.shape)) for weight in predictor.model.weights)
+    assert 0.9 * held < stored < held
+
+
+def test_files_beside_the_model(servable, predictor):
+    extra = servable / "1/assets.extra"
+    names = {path.name for path in extra.iterdir()}
+    assert names >= {"server_ops.json", "tf_serving_warmup_requests"}
     labels = (extra / "labels.txt").read_text(encoding="utf-8").splitlines()
     assert labels == list(predictor.classes)
     pieces = (extra / "vocabulary.txt").read_text(encoding="utf-8").splitlines()
     assert pieces == predictor.preprocessor.tokenizer.get_vocabulary()
 
 
-def test_model_of_images_ignores_the_text(image_run, tmp_path):
-    image_predictor = Predictor.from_run(image_run)
-    folder = export_saved_model(image_predictor, tmp_path)
-    first, second = make_images()[0], make_images()[4]
-    images, texts = [first, first, second, b""], ["a cat", "", "a cat", "a cat"]
+def test_a_model_of_images_has_no_vocabulary(image_run, tmp_path):
+    predictor = Predictor.from_run(image_run)
+    folder = export_saved_model(predictor, tmp_path)
+    images, texts = make_pairs()
+    expected = predictor.predict(images, texts).probabilities
     answer = load(folder)(images, texts)["probabilities"]
-    expected = image_predictor.predict(images, texts).probabilities
-    np.testing.assert_allclose(answer, expected, rtol=0, atol=1e-6)
-    np.testing.assert_array_equal(answer[0], answer[1])
-    assert np.abs(answer[2] - answer[0]).max() > 1e-3
+    np.testing.assert_allclose(answer, expected, rtol=0, atol=TOLERANCE)
     assert not (folder / "assets.extra/vocabulary.txt").exists()
+
+
+def test_bfloat16_halves_the_weights_and_answers_in_float32(
+    servable, predictor, tmp_path
+):
+    folder = export_saved_model(predictor, tmp_path, precision="bfloat16")
+    small, large = (
+        (path / "variables/variables.data-00000-of-00001").stat().st_size
+        for path in (folder, servable / "1")
+    )
+    assert small < 0.6 * large
+    images, texts = make_pairs()
+    expected = predictor.predict(images, texts).probabilities
+    answer = load(folder)(images, texts)
+    for signature in tf.saved_model.load(str(folder)).signatures.values():
+        dtypes = {x.dtype.name for x in signature.structured_outputs.values()}
+        assert "bfloat16" not in dtypes
+    np.testing.assert_allclose(answer["probabilities"], expected, rtol=0, atol=0.02)
+    np.testing.assert_allclose(answer["probabilities"].sum(axis=1), 1, atol=1e-6)
+    assert np.abs(answer["probabilities"] - expected).max() > TOLERANCE
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_a_model_trained_in_mixed_precision(run_copy, tmp_path, policy):
+    preset = run_copy / "best"
+    ImageTextClassifier.from_preset(str(preset), dtype=policy).save_to_preset(
+        str(preset)
+    )
+    images, texts = make_pairs()
+    predictor = Predictor.from_run(run_copy)
+    expected = predictor.predict(images, texts).probabilities
+    for precision, tolerance in {"float32": TOLERANCE, "bfloat16": 0.02}.items():
+        folder = export_saved_model(predictor, tmp_path, precision=precision)
+        answer = load(folder)(images, texts)["probabilities"]
+        np.testing.assert_allclose(answer, expected, rtol=0, atol=tolerance)
+        assert answer.dtype == np.float32
+        assert not [name for name in count_ops(folder) if "Cudnn" in name]
+
+
+def test_another_precision_is_refused(predictor, tmp_path):
+    with pytest.raises(ValueError, match="float32, bfloat16. Received: 'float16'"):
+        export_saved_model(predictor, tmp_path, precision="float16")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_versions_count_up_and_stay(predictor, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "tf_multimodal.serving.saved_model.write_saved_model",
-        lambda predictor, folder: (folder.mkdir(), (folder / "model").touch()),
+        lambda predictor, folder, precision: (folder.mkdir(), (folder / "x").touch()),
     )
     (tmp_path / "notes").mkdir()
     assert export_saved_model(predictor, tmp_path) == tmp_path / "1"

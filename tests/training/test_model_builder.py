@@ -51,10 +51,12 @@ def test_settings_of_the_text(build):
         model__text__encoder="lstm",
         model__text__embedding_dim=20,
         model__text__max_tokens=9,
+        data__max_image_px=4321,
     )
     encoder = model.backbone.text_branch.encoder
     assert isinstance(encoder, EmbeddingTextBackbone) and encoder.embedding_dim == 20
     assert model.preprocessor.sequence_length == 9
+    assert model.preprocessor.max_image_px == 4321
     assert encoder.vocabulary_size == model.preprocessor.tokenizer.vocabulary_size()
     with pytest.raises(ValueError, match="no vocabulary"):
         build(model__text__vocabulary="")

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from tf_multimodal.data.run_format import RUN_FORMAT, RunFormatError
 from tf_multimodal.inference.predictor import Predictor
 from tf_multimodal.training import callbacks, run, state
 from tf_multimodal.training.run_directory import RunDirectory, RunDirectoryError
@@ -29,6 +30,7 @@ def test_files_of_a_finished_run(trained, tiny_source):
     assert all(line["pairs_per_second"] > 0 for line in timing)
     assert (folder / "labels.txt").read_text().split() == list(tiny_source.classes)
     versions = json.loads((folder / "versions.json").read_text())
+    assert versions["format"] == RUN_FORMAT
     assert versions["keras"] == keras.__version__
     assert versions["data_fingerprint"] == tiny_source.compute_fingerprint()
     assert list((folder / "tensorboard").rglob("events*"))
@@ -82,6 +84,13 @@ def test_changed_data_are_refused(trained, tiny_source):
         RunDirectory(folder).write_description(
             dataclasses.replace(tiny_source, texts=texts)
         )
+
+
+def test_a_run_of_a_newer_version_is_not_gone_on_with(tiny_source, tmp_path):
+    directory = RunDirectory(tmp_path)
+    directory.versions.write_text(json.dumps({"format": RUN_FORMAT + 1}))
+    with pytest.raises(RunFormatError, match="update the project"):
+        directory.write_description(tiny_source)
 
 
 def test_a_run_goes_on_from_its_state(

@@ -7,31 +7,33 @@ from typing import Any
 import tensorflow as tf
 
 from tf_multimodal.data import spec
+from tf_multimodal.data.image_header import read_headers
+from tf_multimodal.data.jpeg_header import UPRIGHT, turn_upright
+from tf_multimodal.data.row_map import map_rows
+
+_CODES = {name: code for code, name in enumerate(spec.STATUSES)}
 
 
-def decode_image(image_bytes: tf.Tensor) -> tf.Tensor:
-    """Decodes JPEG, PNG, GIF (first frame), BMP or WebP.
+def decode_image(
+    image_bytes: tf.Tensor, max_image_px: int = spec.MAX_IMAGE_PX
+) -> tf.Tensor:
+    """Decodes JPEG, PNG, GIF (first frame), BMP or WebP, and turns it upright.
 
     16 bits become 8, grey becomes RGB, and what is transparent becomes white.
 
     Args:
         image_bytes: string scalar.
+        max_image_px: limit on width times height; a larger image is not decoded.
 
     Returns:
         uint8 [h, w, 3].
 
     Raises:
-        tf.errors.InvalidArgumentError: bytes that do not decode.
+        tf.errors.InvalidArgumentError: bytes that do not decode, or too many pixels.
     """
-    image = tf.io.decode_image(image_bytes, expand_animations=False)
-    channels = tf.shape(image)[-1]
-    # The fourth byte of a BMP pixel is padding as a rule.
-    is_bmp = tf.strings.substr(image_bytes, 0, 2) == "BM"
-    image = tf.cond(
-        channels == 3, lambda: image, lambda: _convert_to_rgb(image, channels, is_bmp)
-    )
-    image.set_shape([None, None, 3])
-    return image
+    data, sizes, orientations = read_headers(tf.reshape(image_bytes, [1]))
+    is_allowed = tf.reduce_prod(sizes[0]) <= max_image_px
+    return _decode(tf.where(is_allowed, data[0], ""), orientations[0])
 
 
 def decode_batch(
@@ -39,12 +41,12 @@ def decode_batch(
     transform: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
     size_px: int,
     are_paths: bool = False,
+    max_image_px: int = spec.MAX_IMAGE_PX,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Decodes a batch in parallel; a bad image does not fail the others.
 
     Works eagerly, inside `tf.data` maps and in an exported function: it holds no
-    Python op. A nested dataset ignores the errors, and the position that rides
-    along tells which rows stayed.
+    Python op.
 
     Args:
         images: string [b], encoded bytes or paths; empty: no image.
@@ -52,49 +54,51 @@ def decode_batch(
             int64 scalar, to float32 [size_px, size_px, 3].
         size_px: side of the result in pixels.
         are_paths: whether `images` are paths of files.
+        max_image_px: limit on width times height, read from an image's header; a
+            larger image is not decoded.
 
     Returns:
-        float32 [b, size_px, size_px, 3], zeros where there is no image, and
-        bool [b], True where there is one.
+        float32 [b, size_px, size_px, 3], zeros where there is no usable image, and
+        int32 [b], positions in `spec.STATUSES`: `ok`, `missing_input` for no image,
+        or what is wrong with it.
     """
-    shape = (size_px, size_px, 3)
-    count = tf.shape(images, tf.int64)[0]
+    is_missing = images == ""
+    is_read = tf.ones_like(is_missing)
+    data = images
+    if are_paths:
+        data, is_read = map_rows(lambda path, _: tf.io.read_file(path), images, "")
+    data, sizes, orientations = read_headers(data)
+    is_too_large = tf.reduce_prod(sizes, 1) > max_image_px
+    data = tf.where(is_too_large, "", data)
+    nothing = tf.zeros((size_px, size_px, 3))
 
-    def load(position: tf.Tensor, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        image_bytes = tf.io.read_file(image) if are_paths else image
-        pixels = transform(decode_image(image_bytes), position)
-        return position, tf.ensure_shape(tf.cast(pixels, tf.float32), shape)
+    def load(row: tuple[tf.Tensor, tf.Tensor], position: tf.Tensor) -> tf.Tensor:
+        pixels = tf.cast(transform(_decode(*row), position), tf.float32)
+        return tf.ensure_shape(pixels, nothing.shape)
 
-    options = tf.data.Options()  # a short-lived dataset: what tuning costs is lost
-    options.autotune.enabled = False
-    options.experimental_optimization.apply_default_optimizations = False
-    options.experimental_warm_start = False
-    # One row more than the images have, so that the dataset is never empty.
-    sentinel = (count, tf.zeros(shape))
-    positions, pixels = (
-        tf.data.Dataset.from_tensor_slices((tf.range(count), images))
-        .map(load, num_parallel_calls=tf.data.AUTOTUNE)
-        .ignore_errors()
-        .concatenate(tf.data.Dataset.from_tensors(sentinel))
-        .batch(count + 1)
-        .with_options(options)
-        .get_single_element()
-    )
-    positions = positions[:, None]
-    pixels = tf.scatter_nd(positions, pixels, (count + 1, *shape))[:count]
-    is_there = tf.ones(tf.shape(positions)[:1], tf.int32)
-    is_there = tf.scatter_nd(positions, is_there, [count + 1])[:count] > 0
+    pixels, is_decoded = map_rows(load, (data, orientations), nothing)
+    status = tf.fill(tf.shape(images), _CODES[spec.OK])
+    for condition, name in (
+        (~is_decoded, spec.UNDECODABLE_IMAGE),
+        (is_too_large, spec.IMAGE_TOO_LARGE),
+        (~is_read, spec.UNREADABLE_IMAGE),
+        (is_missing, spec.MISSING_INPUT),
+    ):
+        status = tf.where(condition, _CODES[name], status)
     return (
-        tf.ensure_shape(pixels, (images.shape[0], *shape)),
-        tf.ensure_shape(is_there, images.shape),
+        tf.ensure_shape(pixels, (images.shape[0], *nothing.shape)),
+        tf.ensure_shape(status, images.shape),
     )
 
 
-def explain_failure(image: bytes | str) -> tuple[str, str]:
+def explain_failure(
+    image: bytes | str, max_image_px: int = spec.MAX_IMAGE_PX
+) -> tuple[str, str]:
     """Tells why an image could not be used, by trying it again.
 
     Args:
         image: encoded bytes, or the path of a file.
+        max_image_px: limit on width times height.
 
     Returns:
         A status of `spec.STATUSES` and a sentence; `spec.OK` and an empty
@@ -111,22 +115,63 @@ def explain_failure(image: bytes | str) -> tuple[str, str]:
             return spec.UNREADABLE_IMAGE, f"The file cannot be read: {error.strerror}."
     if not image_bytes:
         return spec.UNDECODABLE_IMAGE, "The image is empty (0 bytes)."
+    data, sizes, orientations = read_headers(tf.constant([image_bytes]))
+    width, height = sizes[0].numpy().tolist()
+    if width * height > max_image_px:
+        return spec.IMAGE_TOO_LARGE, (
+            f"The image has {width} x {height} = {width * height} pixels, more than "
+            f"the {max_image_px} of config.data.max_image_px. Scale it down, or train "
+            "with a higher limit."
+        )
+    if not data[0].numpy():
+        return spec.UNDECODABLE_IMAGE, (
+            "The image does not decode: no width and height were found at its start. "
+            "Expected JPEG, PNG, GIF, BMP or WebP (not animated)."
+        )
     try:
-        decode_image(tf.constant(image_bytes))
+        _decode(data[0], orientations[0])
     except tf.errors.OpError as error:
         reason = re.sub(r"\{\{.*?\}\} ?| ?\[Op:.*|\n.*", "", error.message).strip()
         return spec.UNDECODABLE_IMAGE, f"The image does not decode: {reason}"
     return spec.OK, ""
 
 
-def _convert_to_rgb(
-    image: tf.Tensor, channels: tf.Tensor, ignore_alpha: tf.Tensor
-) -> tf.Tensor:
+def _decode(data: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    """Decodes what `read_headers` let pass, and turns it upright."""
+    image = tf.io.decode_image(data, expand_animations=False)
+    is_rgb = tf.shape(image)[-1] == 3
+
+    def finish() -> tf.Tensor:
+        colours = tf.cond(is_rgb, lambda: image, lambda: _convert_to_rgb(image, data))
+        return turn_upright(colours, orientation)
+
+    image = tf.cond(is_rgb & (orientation == UPRIGHT), lambda: image, finish)
+    image.set_shape([None, None, 3])
+    return image
+
+
+def _convert_to_rgb(image: tf.Tensor, data: tf.Tensor) -> tf.Tensor:
+    """Makes any number of channels three, and what is transparent white."""
+    is_bmp, channels = tf.strings.substr(data, 0, 2) == "BM", tf.shape(image)[-1]
+    image = tf.cond(
+        is_bmp & (channels == 1), lambda: _look_up_colours(image, data), lambda: image
+    )
+    channels = tf.shape(image)[-1]
     colour_channels = (channels - 1) // 2 * 2 + 1  # 1 and 2: grey; 3 and 4: RGB
     colour = tf.cast(image[..., :colour_channels], tf.float32)
     opacity = tf.cast(image[..., -1:], tf.float32) / 255.0
-    is_opaque = ignore_alpha | (channels % 2 == 1)
+    # The fourth byte of a BMP pixel is padding as a rule.
+    is_opaque = is_bmp | (channels % 2 == 1)
     opacity = tf.where(is_opaque, tf.ones_like(opacity), opacity)
     blended = tf.round(255.0 + (colour - 255.0) * opacity)
     shape = tf.concat([tf.shape(image)[:2], [3]], 0)
     return tf.cast(tf.broadcast_to(blended, shape), tf.uint8)
+
+
+def _look_up_colours(image: tf.Tensor, data: tf.Tensor) -> tf.Tensor:
+    """Returns the colours of a BMP whose pixels are places in its palette."""
+    header_size = tf.io.decode_raw(tf.strings.substr(data, 14, 4), tf.int32)[0]
+    palette = tf.strings.substr(data, 14 + header_size, 1024)
+    palette = tf.io.decode_raw(palette, tf.uint8, fixed_length=1024)
+    colours = tf.reshape(palette, [256, 4])[:, 2::-1]  # blue, green, red, unused
+    return tf.gather(colours, tf.cast(image[..., 0], tf.int32))

@@ -5,7 +5,7 @@ import os
 import pathlib
 from typing import Any
 
-from tf_multimodal.data import decode, spec
+from tf_multimodal.data import row_status, spec
 from tf_multimodal.data.source import Source
 
 EXAMPLES = 5  # rows that an error message names
@@ -51,14 +51,24 @@ class DroppedRows:
         self.error: TooManyBadRows | None = None
         self._named = _read_ids(self.path)
 
-    def record(self, index: int, fatal: bool = False, left_out: bool = True) -> None:
+    def record(
+        self,
+        index: int,
+        status: str,
+        *,
+        max_image_px: int = spec.MAX_IMAGE_PX,
+        fatal: bool = False,
+        left_out: bool = True,
+    ) -> None:
         """Names a row unless it is named already.
 
         Args:
             index: row of the source.
+            status: what is wrong with it, one of `spec.STATUSES`.
+            max_image_px: the limit that it was held against.
             fatal: end the run at once, whatever the limit.
-            left_out: whether the row counts against the limit; False: its image is
-                bad, but its text is used.
+            left_out: whether the row counts against the limit; False: one of image
+                and text is bad, but the other is used.
 
         Raises:
             TooManyBadRows: the row is one too many.
@@ -67,20 +77,18 @@ class DroppedRows:
             raise self.error
         index = int(index)
         if index not in self.reasons:
-            self.reasons[index] = self._explain(index)
+            self.reasons[index] = row_status.explain(
+                status,
+                self.source.images[index],
+                self.source.texts[index],
+                max_image_px,
+            )
             self._write(index)
         if left_out:
             self.left_out.add(index)
         if fatal or len(self.left_out) > self.limit_fraction * self.num_rows:
             self.error = TooManyBadRows(self._describe(fatal))
             raise self.error
-
-    def _explain(self, index: int) -> str:
-        image = self.source.images[index]
-        status, reason = decode.explain_failure(image) if image else (spec.OK, "")
-        if status == spec.OK:
-            return "The row has no input that the model reads."
-        return reason
 
     def _write(self, index: int) -> None:
         identity = str(self.source.ids[index])

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_multimodal.data import augment, decode, spec
+from tf_multimodal.data import augment, decode, row_status, spec
 from tf_multimodal.data.dropped import DroppedRows
 from tf_multimodal.data.source import Source
 
@@ -14,6 +14,8 @@ from tf_multimodal.data.source import Source
 SHUFFLE, IMAGE, TOKENS, MODALITIES = range(4)
 
 Inputs = dict[str, tf.Tensor]
+_OK = spec.STATUSES.index(spec.OK)
+_MISSING_INPUT = spec.STATUSES.index(spec.MISSING_INPUT)
 
 
 def make_train_dataset(
@@ -63,16 +65,14 @@ def make_train_dataset(
         positions = step * batch_size + tf.range(batch_size, dtype=tf.int64)
         chosen = _shuffle(positions, len(indices), config.seed)
         images, texts = rows.get(chosen)
-        x, image_ok = _make_train_inputs(
+        x, status = _make_train_inputs(
             images, texts, preprocessor, config, step, rows.are_paths
         )
-        has_input = x.get(spec.HAS_IMAGE, False) | x.get(spec.HAS_TEXT, False)
-        usable = has_input if policy == "mask" else has_input & image_ok
+        usable = _find_input(x) if policy == "mask" else status == _OK
         weights = tf.where(usable, tf.gather(all_weights, chosen), 0.0)
-        bad = ~has_input | ~image_ok
-        return (x, tf.gather(all_labels, chosen), weights), chosen, bad, usable
+        return (x, tf.gather(all_labels, chosen), weights), chosen, status, usable
 
-    report = _make_report(indices, dropped, fatal=policy == "raise")
+    report = _make_report(indices, dropped, preprocessor, fatal=policy == "raise")
     dataset = tf.data.Dataset.range(start_step, np.iinfo(np.int64).max)
     # Reporting is a map of its own: Python would make the first one sequential.
     dataset = dataset.map(make_batch, num_parallel_calls=tf.data.AUTOTUNE).map(report)
@@ -100,7 +100,7 @@ def make_eval_dataset(
 
     Returns:
         Batches of a dict: `spec.INPUTS`, `spec.INDEX` int64 [b] (-1: filled up) and
-        `spec.IMAGE_OK` bool [b] (False: an image was given but does not decode).
+        `spec.STATUS` int32 [b], positions in `spec.STATUSES`.
     """
     indices = np.asarray(indices, np.int64)
     rows = _Rows(source, indices)
@@ -114,9 +114,9 @@ def make_eval_dataset(
         nothing = tf.fill([batch_size], "")
         images = tf.where(is_row & (not mask_images), images, nothing)
         texts = tf.where(is_row & (not mask_texts), texts, nothing)
-        x, image_ok = make_inputs(images, texts, preprocessor, rows.are_paths)
+        x, status = make_inputs(images, texts, preprocessor, rows.are_paths)
         index = tf.where(is_row, tf.gather(all_indices, chosen), -1)
-        return {spec.INPUTS: x, spec.INDEX: index, spec.IMAGE_OK: image_ok}
+        return {spec.INPUTS: x, spec.INDEX: index, spec.STATUS: status}
 
     dataset = tf.data.Dataset.range(-(-len(indices) // batch_size))
     dataset = dataset.map(make_batch, num_parallel_calls=tf.data.AUTOTUNE)
@@ -136,38 +136,39 @@ def make_inputs(
         are_paths: whether `images` are paths of files.
 
     Returns:
-        The inputs by key of `spec`, and bool [b], False where an image was given
-        but does not decode.
+        The inputs by key of `spec`, and int32 [b], positions in `spec.STATUSES`. What
+        cannot be used is masked, as if it were missing.
     """
-    x, image_ok = {}, tf.ones_like(images, tf.bool)
-    if preprocessor.modalities != "text":
-        pixels, has_image = decode.decode_batch(
-            images,
-            lambda image, _: preprocessor.convert_images(image),
-            preprocessor.image_size_px,
-            are_paths,
-        )
-        x = {spec.IMAGES: pixels, spec.HAS_IMAGE: has_image}
-        image_ok = has_image | (images == "")
-    if preprocessor.modalities != "image":
-        x |= _make_text_inputs(texts, preprocessor)
-    return x, image_ok
+    return _make_inputs(
+        images,
+        texts,
+        preprocessor,
+        are_paths,
+        lambda image, _: preprocessor.convert_images(image),
+    )
 
 
 def _make_report(
-    indices: np.ndarray, dropped: DroppedRows, fatal: bool
+    indices: np.ndarray, dropped: DroppedRows, preprocessor: Any, fatal: bool
 ) -> Callable[..., Any]:
     """Makes the map that names bad rows; it enters Python only if there are any."""
+    max_image_px = preprocessor.max_image_px
 
-    def name_rows(chosen: np.ndarray, bad: np.ndarray, usable: np.ndarray) -> np.bool_:
-        for index, is_used in zip(indices[chosen[bad]], usable[bad], strict=True):
-            dropped.record(index, fatal, left_out=not is_used)
+    def name_rows(chosen: np.ndarray, status: np.ndarray, usable: np.ndarray) -> Any:
+        for row in np.flatnonzero(status != _OK):
+            dropped.record(
+                indices[chosen[row]],
+                spec.STATUSES[status[row]],
+                max_image_px=max_image_px,
+                fatal=fatal,
+                left_out=not usable[row],
+            )
         return np.True_
 
     def report(batch: Any, *rows: tf.Tensor) -> Any:
-        _, bad, _ = rows
+        _, status, _ = rows
         named = tf.cond(
-            tf.reduce_any(bad),
+            tf.reduce_any(status != _OK),
             lambda: tf.numpy_function(name_rows, rows, tf.bool),
             lambda: True,
         )
@@ -175,6 +176,31 @@ def _make_report(
             return tf.nest.map_structure(tf.identity, batch)
 
     return report
+
+
+def _make_inputs(
+    images: tf.Tensor,
+    texts: tf.Tensor,
+    preprocessor: Any,
+    are_paths: bool,
+    transform: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+) -> tuple[Inputs, tf.Tensor]:
+    """`make_inputs` with a transform of each decoded image and its position."""
+    x: Inputs = {}
+    image_status = text_status = tf.fill(tf.shape(images), _MISSING_INPUT)
+    if preprocessor.modalities != "text":
+        pixels, image_status = decode.decode_batch(
+            images,
+            transform,
+            preprocessor.image_size_px,
+            are_paths,
+            preprocessor.max_image_px,
+        )
+        x = {spec.IMAGES: pixels, spec.HAS_IMAGE: image_status == _OK}
+    if preprocessor.modalities != "image":
+        texts, text_status = row_status.check_texts(texts)
+        x |= _make_text_inputs(texts, preprocessor)
+    return x, row_status.combine(image_status, text_status, _find_input(x))
 
 
 def _make_train_inputs(
@@ -187,15 +213,11 @@ def _make_train_inputs(
 ) -> tuple[Inputs, tf.Tensor]:
     """`make_inputs` with the random changes of `config.augment`."""
     modalities, seed = preprocessor.modalities, config.seed
-    x, image_ok = {}, tf.ones_like(images, tf.bool)
+    transform = _make_augmentation(preprocessor, config, step * images.shape[0])
+    x, status = _make_inputs(images, texts, preprocessor, are_paths, transform)
     if modalities != "text":
-        pixels, has_image = _make_train_images(
-            images, preprocessor, config, step, are_paths
-        )
-        x = {spec.IMAGES: pixels, spec.HAS_IMAGE: has_image}
-        image_ok = has_image | (images == "")
-    if modalities != "image":
-        x |= _make_text_inputs(texts, preprocessor)
+        scaled = preprocessor.convert_images(x[spec.IMAGES])
+        x[spec.IMAGES] = _mask(scaled, x[spec.HAS_IMAGE])
     if modalities == "image_text":
         x |= _drop_modalities(
             x, preprocessor, config.augment, _make_seed(seed, MODALITIES, step)
@@ -205,23 +227,24 @@ def _make_train_inputs(
         x |= augment.drop_tokens(
             tokens, _make_seed(seed, TOKENS, step), config.augment.token_drop
         )
-    return x, image_ok
+    return x, status
 
 
-def _make_train_images(
-    images: tf.Tensor, preprocessor: Any, config: Any, step: tf.Tensor, are_paths: bool
-) -> tuple[tf.Tensor, tf.Tensor]:
-    size_px, batch_size = preprocessor.image_size_px, images.shape[0]
-    converter = preprocessor.image_converter
-    fit = "crop" if converter.crop_to_aspect_ratio else "stretch"
-    fit = "pad" if converter.pad_to_aspect_ratio else fit
+def _make_augmentation(
+    preprocessor: Any, config: Any, first_place: tf.Tensor
+) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+    """Makes the map of an image and its position to a square, 0 to 255."""
 
-    def transform(image: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
-        seed = _make_seed(config.seed, IMAGE, step * batch_size + place)
-        return augment.augment_image(image, seed, size_px, config.augment, fit)
+    def transform(image: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
+        converter = preprocessor.image_converter
+        fit = "crop" if converter.crop_to_aspect_ratio else "stretch"
+        fit = "pad" if converter.pad_to_aspect_ratio else fit
+        seed = _make_seed(config.seed, IMAGE, first_place + position)
+        return augment.augment_image(
+            image, seed, preprocessor.image_size_px, config.augment, fit
+        )
 
-    pixels, has_image = decode.decode_batch(images, transform, size_px, are_paths)
-    return _mask(preprocessor.convert_images(pixels), has_image), has_image
+    return transform
 
 
 def _make_text_inputs(texts: tf.Tensor, preprocessor: Any) -> Inputs:
@@ -230,6 +253,12 @@ def _make_text_inputs(texts: tf.Tensor, preprocessor: Any) -> Inputs:
     tokens = {key: tf.ensure_shape(value, shape) for key, value in tokens.items()}
     # A text without a word is [CLS] [SEP]: its third place is padding.
     return {**tokens, spec.HAS_TEXT: tokens[spec.PADDING_MASK][:, 2] > 0}
+
+
+def _find_input(x: Inputs) -> tf.Tensor:
+    """Returns bool [b], whether an image or a text is left."""
+    present = [x[key] for key in (spec.HAS_IMAGE, spec.HAS_TEXT) if key in x]
+    return tf.reduce_any(tf.stack(present), 0)
 
 
 def _drop_modalities(

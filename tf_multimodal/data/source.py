@@ -16,7 +16,8 @@ class Source:
         images: object [n]; encoded bytes, or absolute paths (str) where
             `images_are_paths`; empty where a row has no image.
         images_are_paths: what `images` holds.
-        texts: object [n] of str; empty where a row has no text.
+        texts: object [n] of str, or of bytes where a text is not UTF-8; empty where a
+            row has no text.
         labels: int32 [n]; -1 where the label is not known.
         weights: float32 [n], at least 0.
         ids: object [n] of str, unique.

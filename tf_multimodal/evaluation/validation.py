@@ -38,7 +38,8 @@ class Validation:
         indices: np.ndarray,
         batch_size: int,
     ) -> None:
-        self.model, self.source, self.indices = model, source, indices
+        self.model, self.preprocessor = model, preprocessor
+        self.source, self.indices = source, indices
         splits = " and ".join(sorted(set(source.splits[indices])))
         name = f"the split {splits} of {source.name}"
         metrics.check_weights(source.weights[indices], name)
@@ -50,7 +51,9 @@ class Validation:
         """Returns `loss` (without smoothing), `accuracy`, `macro_f1`; {} of no rows."""
         if not len(self.indices):
             return {}
-        batches = predictions.predict_dataset(self.model, self.source, self.dataset)
+        batches = predictions.predict_dataset(
+            self.model, self.preprocessor, self.source, self.dataset
+        )
         found = predictions.concatenate(list(batches), self.model.num_classes)
         values = metrics.compute_metrics(
             self.source.labels[self.indices],

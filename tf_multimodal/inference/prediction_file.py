@@ -52,7 +52,7 @@ def make_rows(
             "id": str(source.ids[index]),
             "row": int(source.rows[index]),
             "file": str(source.files[index]),
-            "text": str(source.texts[index]),
+            "text": _show_text(source.texts[index]),
         }
         if with_labels:
             row["label"] = classes[source.labels[index]]
@@ -67,6 +67,11 @@ def make_rows(
             else None,
             "status": predictions.status[position],
         }
+
+
+def _show_text(text: bytes | str) -> str:
+    """Returns a text as str; what is not UTF-8 in it becomes U+FFFD."""
+    return text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """A model's probabilities for rows of a source, in order.
 
-One rule for bad input, here and in serving: an image that cannot be used is
-masked, the row keeps the scores of what is left, and its status says so.
+One rule for bad input, here and in serving: an image or a text that cannot be used
+is masked, the row keeps the scores of what is left, and its status says so.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tf_multimodal.data import decode, pipeline, spec
+from tf_multimodal.data import pipeline, row_status, spec
 from tf_multimodal.data.source import Source
 from tf_multimodal.models.image_text_classifier import ImageTextClassifier
 
@@ -98,13 +98,14 @@ def predict_batches(
         mask_images=mask_images,
         mask_texts=mask_texts,
     )
-    return predict_dataset(model, source, dataset)
+    return predict_dataset(model, preprocessor, source, dataset)
 
 
 def predict_dataset(
-    model: ImageTextClassifier, source: Source, dataset: Any
+    model: ImageTextClassifier, preprocessor: Any, source: Source, dataset: Any
 ) -> Iterator[Predictions]:
     """Yields the predictions for batches of `pipeline.make_eval_dataset`."""
+    max_image_px = preprocessor.max_image_px
     for batch in dataset:
         inputs = batch[spec.INPUTS]
         # Keras compiles this once a model. Not `model.predict_on_batch`: with a
@@ -112,20 +113,20 @@ def predict_dataset(
         logits = keras.Model.predict_on_batch(model, inputs)
         index = batch[spec.INDEX].numpy()
         kept = index >= 0
-        image_ok = batch[spec.IMAGE_OK].numpy()[kept]
+        status = [spec.STATUSES[code] for code in batch[spec.STATUS].numpy()[kept]]
         usable = np.zeros(int(kept.sum()), bool)
         for key in (spec.HAS_IMAGE, spec.HAS_TEXT):
             if key in inputs:
                 usable |= inputs[key].numpy()[kept]
-        outcomes = [
-            _explain(source, i, ok, enough)
-            for i, ok, enough in zip(index[kept], image_ok, usable, strict=True)
+        reasons = [
+            row_status.explain(name, source.images[i], source.texts[i], max_image_px)
+            for name, i in zip(status, index[kept], strict=True)
         ]
         yield Predictions(
             index=index[kept],
             probabilities=compute_softmax(logits[kept]),
-            status=[status for status, _ in outcomes],
-            reasons=[reason for _, reason in outcomes],
+            status=status,
+            reasons=reasons,
             usable=usable,
         )
 
@@ -135,20 +136,6 @@ def compute_softmax(logits: np.ndarray) -> np.ndarray:
     shifted = np.asarray(logits, np.float64)
     exponents = np.exp(shifted - shifted.max(axis=1, keepdims=True))
     return (exponents / exponents.sum(axis=1, keepdims=True)).astype(np.float32)
-
-
-def _explain(
-    source: Source, index: int, image_ok: bool, usable: bool
-) -> tuple[str, str]:
-    """Returns status and reason of a row; the reason of `ok` is empty."""
-    if not image_ok:
-        status, reason = decode.explain_failure(source.images[index])
-        if status != spec.OK:
-            return status, reason
-        return spec.UNDECODABLE_IMAGE, "The image decodes, but cannot be resized."
-    if not usable:
-        return spec.MISSING_INPUT, "There is neither an image nor a text to go by."
-    return spec.OK, ""
 
 
 def concatenate(batches: Sequence[Predictions], num_classes: int) -> Predictions:

@@ -15,6 +15,7 @@ from tf_multimodal.inference.predictions import (
     predict_batches,
     predict_source,
 )
+from tf_multimodal.inference.safe_preset import check_preset
 from tf_multimodal.models.image_text_classifier import ImageTextClassifier
 
 
@@ -54,8 +55,11 @@ class Predictor:
         Raises:
             RunError: the directory is not a run with a model, or its class names
                 are not those of the model.
+            UnsafePresetError: the preset names code that is not of Keras, KerasHub
+                or this project.
         """
         run = run_reader.read_run(run_dir)
+        check_preset(run.preset_dir)
         model = ImageTextClassifier.from_preset(str(run.preset_dir), dtype=dtype)
         if model.num_classes != len(run.classes):
             raise run_reader.RunError(
@@ -90,14 +94,14 @@ class Predictor:
     def predict(
         self,
         images: Sequence[bytes | None],
-        texts: Sequence[str | None],
+        texts: Sequence[bytes | str | None],
         batch_size: int = BATCH_SIZE,
     ) -> Predictions:
         """Returns the predictions for encoded images and their texts.
 
         Args:
             images: n encoded images; None or empty: no image.
-            texts: n texts; None or blank: no text.
+            texts: n texts, str or UTF-8; None or blank: no text.
             batch_size: rows of a batch; the last one is padded.
 
         Raises:
@@ -109,14 +113,15 @@ class Predictor:
 
 def make_source(
     images: Sequence[bytes | None],
-    texts: Sequence[str | None],
+    texts: Sequence[bytes | str | None],
     classes: Sequence[str] = (),
 ) -> Source:
     """Returns a source over pairs in memory, without labels.
 
     Args:
         images: n encoded images; None or empty: no image.
-        texts: n texts; None or blank: no text.
+        texts: n texts, str or UTF-8; None or blank: no text. One that is not UTF-8
+            stays bytes, and its row gets a status.
         classes: names of the classes.
 
     Raises:
@@ -134,7 +139,7 @@ def make_source(
         classes=tuple(classes),
         images=_make_column(image or b"" for image in images),
         images_are_paths=False,
-        texts=_make_column(text or "" for text in texts),
+        texts=_make_column(_decode_text(text or "") for text in texts),
         labels=np.full(rows, -1, np.int32),
         weights=np.ones(rows, np.float32),
         ids=names,
@@ -143,6 +148,15 @@ def make_source(
         files=_make_column("(bytes)" if image else "" for image in images),
         rows=numbers,
     )
+
+
+def _decode_text(text: bytes | str) -> bytes | str:
+    """Returns the text as str, or as bytes where it is not UTF-8."""
+    data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data
 
 
 def _make_column(values: Iterable[Any]) -> np.ndarray:

@@ -9,6 +9,7 @@ import ml_collections
 
 from tf_multimodal import config as config_lib
 from tf_multimodal.data import labels as labels_lib
+from tf_multimodal.data.run_format import check_run_format
 from tf_multimodal.data.source import Source
 from tf_multimodal.data.sources import load_source
 from tf_multimodal.data.splits_file import pin_splits
@@ -61,6 +62,7 @@ def read_run(run_dir: str | Path) -> RunFiles:
 
     Raises:
         RunError: not a directory, not a run, or no evaluated model yet.
+        RunFormatError: a newer version of the project wrote the run.
     """
     run_dir = Path(run_dir)
     if not run_dir.is_dir():
@@ -74,6 +76,7 @@ def read_run(run_dir: str | Path) -> RunFiles:
             f"{run_dir} is not a run directory: it has no experiment.json. Expected "
             "the --workdir of a training run."
         )
+    check_run_format(run_dir / "versions.json")
     if not (run_dir / "best" / "config.json").is_file():
         raise RunError(
             f"The run {run_dir} has no model yet: there is no best/config.json. It "

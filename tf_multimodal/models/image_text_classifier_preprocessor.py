@@ -28,6 +28,8 @@ class ImageTextClassifierPreprocessor(keras_hub.models.Preprocessor):
             knows size, interpolation, aspect ratio and scale. None: no images.
         tokenizer: a `WordPieceTokenizer`. None: no text.
         sequence_length: tokens of a text with [CLS] and [SEP], padding included.
+        max_image_px: limit on width times height of an encoded image. What decodes
+            images reads it; here they are decoded already.
     """
 
     backbone_cls = ImageTextBackbone
@@ -39,6 +41,7 @@ class ImageTextClassifierPreprocessor(keras_hub.models.Preprocessor):
         image_converter: keras_hub.layers.ImageConverter | None = None,
         tokenizer: WordPieceTokenizer | None = None,
         sequence_length: int = 24,
+        max_image_px: int = spec.MAX_IMAGE_PX,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -52,9 +55,14 @@ class ImageTextClassifierPreprocessor(keras_hub.models.Preprocessor):
                 "`sequence_length` must be at least 3, for [CLS], a word piece and "
                 f"[SEP]. Received: {sequence_length}"
             )
+        if max_image_px < 1:
+            raise ValueError(
+                f"`max_image_px` must be at least 1. Received: {max_image_px}"
+            )
         self.image_converter: Any = image_converter
         self.tokenizer: Any = tokenizer
         self.sequence_length = sequence_length
+        self.max_image_px = max_image_px
         self.built = True
 
     @property
@@ -110,7 +118,11 @@ class ImageTextClassifierPreprocessor(keras_hub.models.Preprocessor):
         return keras.utils.pack_x_y_sample_weight(outputs, y, sample_weight)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "sequence_length": self.sequence_length}
+        return {
+            **super().get_config(),
+            "sequence_length": self.sequence_length,
+            "max_image_px": self.max_image_px,
+        }
 
     def _prepare_images(self, x: dict[str, Any]) -> dict[str, Any]:
         if spec.IMAGES in x:

@@ -1,107 +1,210 @@
-"""From a run directory to a SavedModel that was checked."""
+"""From a run directory to a model that other programs load, checked."""
 
 import dataclasses
 import json
 import pathlib
 import re
 import shlex
-from importlib import metadata
+from collections.abc import Callable
 
+import keras
+import numpy as np
+
+from tf_multimodal.data.source import Source
+from tf_multimodal.inference.predictions import compute_softmax
 from tf_multimodal.inference.predictor import Predictor
 from tf_multimodal.inference.run_reader import load_run_source, read_run
-from tf_multimodal.serving.saved_model import (
-    EXTRA_DIR,
-    TOP_LABELS,
-    export_saved_model,
-)
+from tf_multimodal.models.image_text_classifier import ImageTextClassifier
+from tf_multimodal.serving import onnx_model, tflite_model
+from tf_multimodal.serving.agreement import MIN_AGREEMENT, VerificationError
+from tf_multimodal.serving.comparison import compare_format
+from tf_multimodal.serving.folding import fold_batch_norm
+from tf_multimodal.serving.model_card import write_model_card
+from tf_multimodal.serving.pairs import choose_pairs, choose_split
+from tf_multimodal.serving.saved_model import PRECISIONS, write_names, write_saved_model
+from tf_multimodal.serving.server_ops import OLDEST_SERVER
 from tf_multimodal.serving.verification import (
-    TOLERANCE,
-    Verification,
-    choose_pairs,
+    describe_verification,
     verify_saved_model,
+    write_record,
 )
+from tf_multimodal.serving.versions import write_next_version
 
-RECORD_FILE = "verify.json"
-RECORD_PACKAGES = ("tensorflow", "tensorflow-text", "keras", "keras-hub")
-SPLITS = ("test", "validation", "train")  # the first with rows is compared
+Tensors = dict[str, np.ndarray]
+
+FORMATS = ("saved_model", "keras_preset", "onnx", "tflite")
+RECORD_FILE = "comparison.json"  # of the other formats
 
 
 @dataclasses.dataclass(frozen=True)
 class Release:
-    """A version of a servable model and what it was checked with."""
+    """A version of a model in some format, and what it was checked with.
+
+    Attributes:
+        folder: the version's folder.
+        summary: what was written and compared, for a person.
+    """
 
     folder: pathlib.Path
-    classes: tuple[str, ...]
+    summary: str
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """What every format is made from."""
+
+    predictor: Predictor  # float32
+    source: Source
     split: str
-    verification: Verification
+    precision: str
+    intended_use: str | None
 
 
-def release_run(run_dir: str | pathlib.Path, output_dir: str | pathlib.Path) -> Release:
-    """Exports a run's best model in float32 as the next version of a folder.
-
-    Run it where no GPU is visible: a graph traced beside one holds cuDNN
-    operations, which a server on a CPU does not have.
+def release_run(
+    run_dir: str | pathlib.Path,
+    output_dir: str | pathlib.Path | None = None,
+    *,
+    model_format: str = "saved_model",
+    precision: str = "float32",
+    intended_use: str | None = None,
+) -> Release:
+    """Exports a run's best model as the next version of a folder.
 
     Args:
         run_dir: a finished run.
-        output_dir: holds the versions `1/`, `2/`, ...
+        output_dir: holds the versions `1/`, `2/`, ...; None: `export/` in the run,
+            and `export_FORMAT/` for other formats than the SavedModel.
+        model_format: one of `FORMATS`.
+        precision: `float32` or `bfloat16`; the latter for a SavedModel or preset.
+        intended_use: a sentence for the model card.
 
     Raises:
-        VerificationError: the SavedModel, loaded in a fresh process without the
-            project, does not answer as `Predictor.predict` does. Nothing is left.
+        ValueError: a format or precision that does not exist, or not together.
+        VerificationError: the written model does not answer as the run does. No
+            version is left behind.
+        ConversionError: the graph cannot be had in that format.
     """
+    _check_choice("format", model_format, FORMATS)
+    _check_choice("precision", precision, PRECISIONS)
+    if precision != "float32" and model_format in ("onnx", "tflite"):
+        raise ValueError(
+            f"--format={model_format} is written in float32 only. Received: "
+            f"--precision={precision}"
+        )
     predictor = Predictor.from_run(run_dir, dtype="float32")
     source = load_run_source(read_run(run_dir))
-    split = next((s for s in SPLITS if len(source.get_indices(s))), SPLITS[0])
-    pairs = choose_pairs(source, split)
-    checked: list[Verification] = []
+    job = _Job(predictor, source, choose_split(source), precision, intended_use)
+    if output_dir is None:
+        name = "export" if model_format == "saved_model" else f"export_{model_format}"
+        output_dir = pathlib.Path(run_dir) / name
+    summaries = []
 
-    def check(folder: pathlib.Path) -> None:
-        checked.append(verify_saved_model(folder, predictor, pairs))
-        write_record(folder / EXTRA_DIR / RECORD_FILE, split, checked[0])
+    def write(folder: pathlib.Path) -> None:
+        summaries.append(_WRITERS[model_format](job, folder))
 
-    folder = export_saved_model(predictor, output_dir, check)
-    return Release(folder, tuple(predictor.classes), split, checked[0])
-
-
-def write_record(path: pathlib.Path, split: str, verification: Verification) -> None:
-    """Writes what was compared, and the packages' versions, as JSON."""
-    record = {
-        **dataclasses.asdict(verification),
-        "tolerance": TOLERANCE,
-        "split": split,
-        "versions": {name: metadata.version(name) for name in RECORD_PACKAGES},
-    }
-    path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    folder = write_next_version(output_dir, write)
+    lines = [f"Exported {folder}", summaries[0]]
+    if model_format == "saved_model":
+        lines += ["", describe_serving(folder)]
+    return Release(folder, "\n".join(lines))
 
 
-def describe_release(release: Release) -> str:
-    """Returns what was written and compared, and how to serve it, for a person."""
-    checked = release.verification
-    top, count = min(TOP_LABELS, len(release.classes)), len(release.classes)
-    model_dir = release.folder.resolve().parent
+def describe_serving(folder: pathlib.Path) -> str:
+    """Returns the lines that serve a version with TensorFlow Serving, and ask it."""
+    model_dir = folder.resolve().parent
     # runs/NAME/export/1 is served as NAME.
     name = model_dir.parent.name if model_dir.name == "export" else model_dir.name
     name = re.sub(r"[^\w.-]", "_", name)
     mount = shlex.quote(f"{model_dir}:/models/{name}:ro")
     return f"""\
-Exported {release.folder}
-  serving_default(image_bytes: string [b], text: string [b])
-    -> labels string [b, {top}], scores float32 [b, {top}],
-       probabilities float32 [b, {count}]
-Verified in a fresh process without the project, against predict in float32:
-  rows                {checked.rows}: {checked.real_rows} pairs of the \
-{release.split} split, {checked.rows - checked.real_rows} made up (input missing or \
-broken)
-  largest difference  {checked.max_difference:.1e} of a probability; \
-{TOLERANCE:.0e} is allowed
-  labels agree        {checked.labels_agree} of {checked.rows}
-
-Serve it with TensorFlow Serving, 2.20 or newer:
+Serve it with TensorFlow Serving, {OLDEST_SERVER} or newer:
   docker run --rm -p 8501:8501 -v {mount} \\
     -e MODEL_NAME={name} tensorflow/serving
 Ask it:
   printf '{{"instances": [{{"image_bytes": {{"b64": "%s"}}, "text": "%s"}}]}}' \\
     "$(base64 -w0 IMAGE.png)" "THE TEXT BESIDE IT" |
     curl -d @- http://localhost:8501/v1/models/{name}:predict
-"""
+What an operator needs around it: python -m export.bundle"""
+
+
+def _write_saved_model(job: _Job, folder: pathlib.Path) -> str:
+    write_saved_model(job.predictor, folder, job.precision)
+    write_model_card(
+        folder,
+        job.predictor,
+        precision=job.precision,
+        intended_use=job.intended_use,
+    )
+    pairs = choose_pairs(job.source, job.split)
+    verification = verify_saved_model(folder, job.predictor, pairs, job.precision)
+    write_record(folder, job.split, verification)
+    return describe_verification(job.split, verification)
+
+
+def _write_preset(job: _Job, folder: pathlib.Path) -> str:
+    model = job.predictor.model
+    if job.precision != "float32":
+        run_dir = job.predictor.run_dir
+        model = Predictor.from_run(run_dir, dtype=job.precision).model
+    model.save_to_preset(str(folder))
+    loaded = ImageTextClassifier.from_preset(str(folder), dtype=job.precision)
+    loaded.compile(jit_compile=False)
+
+    def run(x: Tensors) -> np.ndarray:
+        # Not `loaded.predict_on_batch`, which would apply the preprocessor again.
+        return compute_softmax(keras.Model.predict_on_batch(loaded, x))
+
+    return _compare(job, folder, run)
+
+
+def _write_onnx(job: _Job, folder: pathlib.Path) -> str:
+    folder.mkdir()
+    path = folder / "model.onnx"
+    model, _ = fold_batch_norm(job.predictor.model)
+    onnx_model.write_onnx(model, job.predictor.preprocessor, path)
+    return _compare(job, folder, onnx_model.load_onnx(path))
+
+
+def _write_tflite(job: _Job, folder: pathlib.Path) -> str:
+    folder.mkdir()
+    path = folder / "model.tflite"
+    model, _ = fold_batch_norm(job.predictor.model)
+    tflite_model.write_tflite(model, job.predictor.preprocessor, path)
+    return _compare(job, folder, tflite_model.load_tflite(path))
+
+
+def _compare(
+    job: _Job, folder: pathlib.Path, run: Callable[[Tensors], np.ndarray]
+) -> str:
+    """Holds a written model against the run, and writes what was found beside it."""
+    write_names(folder, job.predictor)
+    indices = job.source.get_indices(job.split)
+    found = compare_format(job.predictor, job.source, indices, run)
+    record = {**dataclasses.asdict(found), "split": job.split}
+    record["precision"] = job.precision
+    text = json.dumps(record, indent=2) + "\n"
+    (folder / RECORD_FILE).write_text(text, encoding="utf-8")
+    if not found.label_agreement >= MIN_AGREEMENT:
+        raise VerificationError(
+            f"The exported model's labels agree with the run's on "
+            f"{found.label_agreement:.1%} of {found.rows} rows of the {job.split} "
+            f"split; at least {MIN_AGREEMENT:.0%} is expected."
+        )
+    lines = found.describe().splitlines()
+    title = f"Compared with the run in float32 on its {job.split} split:"
+    return "\n".join([title, *(f"  {line}" for line in lines)])
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(
+            f"--{name} must be one of {', '.join(choices)}. Received: {value!r}"
+        )
+
+
+_WRITERS: dict[str, Callable[[_Job, pathlib.Path], str]] = {
+    "saved_model": _write_saved_model,
+    "keras_preset": _write_preset,
+    "onnx": _write_onnx,
+    "tflite": _write_tflite,
+}

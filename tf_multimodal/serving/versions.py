@@ -1,28 +1,40 @@
 """Version folders: how TensorFlow Serving finds a model, and a newer one."""
 
-import contextlib
+import errno
 import pathlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable
 
 
-@contextlib.contextmanager
-def write_next_version(output_dir: str | pathlib.Path) -> Iterator[pathlib.Path]:
-    """Gives a folder name to write to; moves the folder to the next version at the end.
+def write_next_version(
+    output_dir: str | pathlib.Path, write: Callable[[pathlib.Path], None]
+) -> pathlib.Path:
+    """Writes a version beside its place and moves it to the next number.
 
-    It is written beside its place. So a server that watches `output_dir` never sees
-    half a version; an error inside the block leaves none behind.
+    So a server that watches `output_dir` never sees half a version.
 
     Args:
         output_dir: holds the versions `1/`, `2/`, ...; made when it is missing.
+        write: makes the folder that it is called with and fills it; what it raises
+            leaves no version behind.
+
+    Returns:
+        The version's folder.
     """
     output_dir = pathlib.Path(output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".writing-", dir=output_dir) as beside:
         written = pathlib.Path(beside) / "model"
-        yield written
-        # A rename onto a folder that holds files is an error: nothing is replaced.
-        written.rename(output_dir / str(max(list_versions(output_dir), default=0) + 1))
+        write(written)
+        while True:
+            number = max(list_versions(output_dir), default=0) + 1
+            try:
+                # A rename onto a folder that holds files is an error, so that
+                # nothing is replaced.
+                return written.rename(output_dir / str(number))
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise  # else another export took the number: the next one
 
 
 def list_versions(model_dir: str | pathlib.Path) -> list[int]:

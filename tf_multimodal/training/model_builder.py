@@ -36,6 +36,7 @@ def build_preprocessor(
         else None,
         tokenizer=_build_tokenizer(config, texts) if modalities != "image" else None,
         sequence_length=config.model.text.max_tokens,
+        max_image_px=config.data.max_image_px,
     )
 
 

@@ -12,6 +12,7 @@ import ml_collections
 from tf_multimodal import config as config_lib
 from tf_multimodal.data import labels as labels_lib
 from tf_multimodal.data.atomic_file import write_text
+from tf_multimodal.data.run_format import RUN_FORMAT, check_run_format
 from tf_multimodal.data.source import Source
 from tf_multimodal.data.splits_file import pin_splits, write_splits
 
@@ -89,9 +90,11 @@ class RunDirectory:
 
         Raises:
             RunDirectoryError: the data are not those that the run began with.
-            SplitsError: likewise.
+            RunFormatError: a newer version of the project began the run.
+            SplitsError: the data are not those that the run began with.
         """
         if self.versions.exists():
+            check_run_format(self.versions)
             stored = json.loads(self.versions.read_text(encoding="utf-8"))
             classes = labels_lib.read_labels(self.labels)
             source = pin_splits(source, classes, self.splits)
@@ -104,7 +107,8 @@ class RunDirectory:
             return source
         labels_lib.write_labels(self.labels, source.classes)
         write_splits(self.splits, source)
-        versions = {name: _read_version(name) for name in PACKAGES}
+        versions: dict[str, int | str] = {"format": RUN_FORMAT}
+        versions |= {name: _read_version(name) for name in PACKAGES}
         versions["python"] = platform.python_version()
         versions["data"] = source.name
         versions["data_fingerprint"] = source.compute_fingerprint()

@@ -1,0 +1,1 @@
+"""What an operator needs around a SavedModel to serve it with TensorFlow Serving."""

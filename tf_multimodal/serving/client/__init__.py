@@ -1,0 +1,1 @@
+"""Asks a TensorFlow Serving server, over gRPC or REST."""

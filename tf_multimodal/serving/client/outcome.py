@@ -1,0 +1,201 @@
+"""What becomes of a row that is sent to a server, by the rules of predict."""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from tf_multimodal.data import spec
+from tf_multimodal.data.labels import read_labels
+from tf_multimodal.serving.client.batches import predict_batch
+from tf_multimodal.serving.client.predict_client import (
+    INPUTS,
+    SERVING_DEFAULT,
+    Pair,
+    PredictClient,
+    Prediction,
+    RequestError,
+    encode_text,
+)
+
+REQUEST_FAILED = "request_failed"  # the one status that predict does not have
+IMAGE_TROUBLES = (
+    spec.UNREADABLE_IMAGE,
+    spec.UNDECODABLE_IMAGE,
+    spec.IMAGE_TOO_LARGE,
+)
+REASONS = {
+    spec.OK: "",
+    spec.MISSING_INPUT: "There is no input that the model reads.",
+    spec.UNDECODABLE_IMAGE: "The server cannot decode the image.",
+    spec.IMAGE_TOO_LARGE: "The image has more pixels than the model allows.",
+    spec.UNDECODABLE_TEXT: "The text is not UTF-8.",
+}
+DIGITS = 8  # after the decimal point, as predict writes them
+
+
+class Outcome(NamedTuple):
+    """What became of one row.
+
+    Attributes:
+        result: the prediction, or why there is none.
+        status: one of spec.STATUSES, or `request_failed`.
+        reason: a sentence; empty where the status is `ok`.
+        usable: whether the model had an image or a text to go by.
+    """
+
+    result: Prediction | RequestError
+    status: str
+    reason: str
+    usable: bool
+
+
+class _Input(NamedTuple):
+    pair: Pair
+    status: str  # of reading the image here: ok, or its trouble
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """What is asked, and how.
+
+    Attributes:
+        client: asks the server.
+        signature: a key of `predict_client.INPUTS`.
+        reads: `image` and/or `text`, what the signature of this model looks at.
+        classes: names in the order of `probabilities`; None: not known.
+    """
+
+    client: PredictClient
+    signature: str
+    reads: frozenset[str]
+    classes: tuple[str, ...] | None
+
+
+def find_model(
+    client: PredictClient,
+    signature: str = SERVING_DEFAULT,
+    labels: str | pathlib.Path | None = None,
+) -> Model:
+    """Asks the server what the model reads; finds out early that it is not there.
+
+    Args:
+        client: asks the server.
+        signature: a key of `predict_client.INPUTS`.
+        labels: the model's labels.txt; None: only the classes that the server names
+            with a row get a probability.
+
+    Raises:
+        RequestError: the server does not answer, or has no such model.
+        ValueError: the model has no such signature, or `labels` cannot be read.
+    """
+    if labels is not None and not pathlib.Path(labels).is_file():
+        raise ValueError(
+            f"There is no file {labels}, which --labels names. Expected the labels.txt "
+            "in the assets.extra/ of the model that is served."
+        )
+    classes = None if labels is None else read_labels(labels)
+    signatures = client.read_signatures()
+    if signatures.get(signature) != tuple(sorted(INPUTS[signature])):
+        found = ", ".join(f"{k}({', '.join(v)})" for k, v in signatures.items())
+        raise ValueError(
+            f"The server's model has no signature {signature!r} with the inputs "
+            f"{', '.join(INPUTS[signature])}. It has: {found}"
+        )
+    reads = {name.removesuffix("_bytes") for name in INPUTS[signature]}
+    if signature == SERVING_DEFAULT:
+        # A model of one modality takes both inputs and looks at one.
+        only = {name for name in reads if f"{name}_only" in signatures}
+        reads = only or reads
+    return Model(client, signature, frozenset(reads), classes)
+
+
+def ask_rows(
+    model: Model, images: Iterable[str], texts: Iterable[str]
+) -> list[Outcome]:
+    """Reads images, sends them with their texts and judges what came back.
+
+    Args:
+        model: what is asked.
+        images: paths of files; empty: no image. One that cannot be read is left
+            out, and its text is sent.
+        texts: empty: no text.
+    """
+    sent = [_read_input(model, *row) for row in zip(images, texts, strict=True)]
+    pairs = [item.pair for item in sent]
+    results = predict_batch(model.client, pairs, model.signature)
+    return [_judge(model, *both) for both in zip(sent, results, strict=True)]
+
+
+def _read_input(model: Model, path: str, text: str) -> _Input:
+    if not path or "image" not in model.reads:
+        return _Input(Pair(b"", text), spec.OK, "")
+    status, reason = spec.OK, ""
+    image_bytes = b""
+    try:
+        image_bytes = pathlib.Path(path).read_bytes()
+        if not image_bytes:  # to the server, empty means missing
+            status, reason = spec.UNDECODABLE_IMAGE, "The image is empty (0 bytes)."
+    except FileNotFoundError:
+        status, reason = spec.UNREADABLE_IMAGE, "The file does not exist."
+    except OSError as error:
+        status = spec.UNREADABLE_IMAGE
+        reason = f"The file cannot be read: {error.strerror}."
+    return _Input(Pair(image_bytes, text), status, reason)
+
+
+def _judge(model: Model, sent: _Input, result: Prediction | RequestError) -> Outcome:
+    if isinstance(result, RequestError):
+        return Outcome(result, REQUEST_FAILED, str(result), False)
+    _check_classes(model.classes, result)
+    status, reason = sent.status, sent.reason
+    if status == spec.OK:
+        status = result.status
+        reason = REASONS.get(status, f"The server says {status}.")
+    if status in IMAGE_TROUBLES:
+        usable = "text" in model.reads and bool(encode_text(sent.pair.text).strip())
+    else:
+        usable = status != spec.MISSING_INPUT
+    return Outcome(result, status, reason, usable)
+
+
+def _check_classes(classes: tuple[str, ...] | None, prediction: Prediction) -> None:
+    if classes is None:
+        return
+    scores = prediction.probabilities
+    if len(classes) == len(scores):
+        best = classes[scores.index(max(scores))]
+        if best == prediction.labels[0]:
+            return
+        received = f"{best!r} where the server answers {prediction.labels[0]!r}"
+    else:
+        received = f"{len(classes)} names for {len(scores)} classes"
+    raise ValueError(
+        f"--labels is not the labels.txt of the server's model: it gives {received}. "
+        "Take the one in the assets.extra/ of the version that is served."
+    )
+
+
+def describe_outcome(outcome: Outcome, classes: Sequence[str] | None) -> dict[str, Any]:
+    """Returns the columns that predict writes about a prediction.
+
+    Args:
+        outcome: of one row.
+        classes: names in the order of `probabilities`; None: not known, and only the
+            classes that the server named get a probability.
+    """
+    prediction = outcome.result
+    if isinstance(prediction, RequestError) or not outcome.usable:
+        empty = dict.fromkeys(("prediction", "probability", "probabilities"))
+        return {**empty, "status": outcome.status}
+    names, scores = prediction.labels, prediction.scores
+    if classes is not None:
+        names, scores = list(classes), prediction.probabilities
+    rounded = [round(score, DIGITS) for score in scores]
+    return {
+        "prediction": prediction.labels[0],
+        "probability": round(prediction.scores[0], DIGITS),
+        "probabilities": dict(zip(names, rounded, strict=True)),
+        "status": outcome.status,
+    }

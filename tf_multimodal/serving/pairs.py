@@ -1,0 +1,74 @@
+"""The rows that a SavedModel is verified with: real ones and broken ones."""
+
+import dataclasses
+import pathlib
+import struct
+from collections.abc import Sequence
+
+import numpy as np
+
+from tf_multimodal.data.source import Source
+
+MAX_ROWS = 256
+SPLITS = ("test", "validation", "train")  # the first with rows is compared
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+HUGE_SIDE_PX = 100_000
+RGB8 = (8, 2, 0, 0, 0)  # depth, colour, compression, filter, interlace of a PNG
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """One row of a request; an empty field is a missing modality."""
+
+    image_bytes: bytes
+    text: str | bytes  # bytes need not be UTF-8
+    name: str  # for messages
+
+
+def choose_split(source: Source) -> str:
+    """Returns the split to compare: `test`, or the next one that has rows."""
+    return next((s for s in SPLITS if len(source.get_indices(s))), SPLITS[0])
+
+
+def choose_pairs(source: Source, split: str, max_rows: int = MAX_ROWS) -> list[Pair]:
+    """Returns pairs spread evenly over a split, bytes as they are stored.
+
+    Raises:
+        ValueError: the split has no readable pair.
+    """
+    indices = source.get_indices(split)
+    if len(indices) > max_rows:
+        indices = indices[np.linspace(0, len(indices) - 1, max_rows).astype(int)]
+    pairs = []
+    for index in indices:
+        image = source.images[index]
+        if source.images_are_paths and image:
+            path = pathlib.Path(image)
+            image = path.read_bytes() if path.is_file() else b""
+        pair = Pair(image or b"", source.texts[index], source.describe_row(index))
+        if pair.image_bytes or pair.text:
+            pairs.append(pair)
+    if not pairs:
+        raise ValueError(
+            f"{source.name} has no readable pair in its {split} split to verify "
+            "the exported model with: expected at least one image or text."
+        )
+    return pairs
+
+
+def make_edge_pairs(pairs: Sequence[Pair]) -> list[Pair]:
+    """Returns rows with an input missing or broken, made from real ones."""
+    image = next((p.image_bytes for p in pairs if p.image_bytes), b"")
+    text = next((p.text for p in pairs if p.text), "")
+    header = struct.pack(">I4sII5B", 13, b"IHDR", HUGE_SIDE_PX, HUGE_SIDE_PX, *RGB8)
+    return [
+        Pair(image, "", "made up: no text"),
+        Pair(b"", text, "made up: no image"),
+        Pair(b"", "", "made up: no image and no text"),
+        Pair(b"not an image", text, "made up: undecodable image"),
+        Pair(image[: min(20, len(image) // 2)], text, "made up: cut off image"),
+        Pair(PNG_SIGNATURE + header, text, "made up: header of a huge image"),
+        Pair(image, "Zwölf Äpfel, 서울의 crème brûlée", "made up: other scripts"),
+        Pair(image, b"caf\xe9", "made up: text that is not UTF-8"),
+        Pair(image, "word " * 20_000, "made up: text of 100,000 characters"),
+    ]
