@@ -80,7 +80,8 @@ def test_imports_follow_the_rules(path):
     ours = [
         name
         for name in list_imports(ast.parse(path.read_text(encoding="utf-8")))
-        if name.split(".")[0] in ("tf_multimodal", "configs", "export", "benchmarks", "train")
+        if name.split(".")[0]
+        in ("tf_multimodal", "configs", "export", "benchmarks", "train")
     ]
     # `from tf_multimodal import config` names the package and the module.
     wrong = [name for name in ours if not any(is_within(name, a) for a in allowed)]

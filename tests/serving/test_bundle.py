@@ -14,7 +14,8 @@ from google.protobuf import text_format
 
 from tf_multimodal.serving.bundle import bundle, deployment, readme, server_config
 from tf_multimodal.serving.bundle.public_protos import MESSAGES, make_message
-from tf_multimodal.serving.bundle.served_model import make_name, read_served_model
+from tf_multimodal.serving.bundle.served_model import read_served_model
+from tf_multimodal.serving.versions import make_name
 
 SIZES = [1, 2, 4, 8]
 # `git show 2.20.0:tensorflow_serving/model_servers/main.cc` in tensorflow/serving

@@ -11,8 +11,8 @@ import pytest
 from tf_multimodal.models.image_text_classifier import ImageTextClassifier
 from tf_multimodal.serving import release as release_lib
 from tf_multimodal.serving.agreement import Verification
-from tf_multimodal.serving.saved_model import EXTRA_DIR
 from tf_multimodal.serving.verification import VerificationError
+from tf_multimodal.serving.versions import EXTRA_DIR
 
 ROOT = pathlib.Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "export"]

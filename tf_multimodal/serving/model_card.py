@@ -44,7 +44,8 @@ from tf_multimodal.data.splits_file import read_splits
 from tf_multimodal.inference.predictor import Predictor
 from tf_multimodal.inference.run_reader import read_run
 from tf_multimodal.serving.card_markdown import make_markdown
-from tf_multimodal.serving.model_file import EXTRA_DIR, read_signatures
+from tf_multimodal.serving.model_file import read_signatures
+from tf_multimodal.serving.versions import EXTRA_DIR
 from tf_multimodal.serving.warmup import ALLOWED_BATCH_SIZES
 
 FORMAT = 1

@@ -9,7 +9,6 @@ from tensorflow.core.protobuf import saved_model_pb2
 # TensorFlow Serving's names: of signatures that take requests, and of the folder
 # for files beside a model.
 PREDICT_METHOD = "tensorflow/serving/predict"
-EXTRA_DIR = "assets.extra"
 
 
 def read_meta_graph(folder: pathlib.Path) -> Any:

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import pathlib
-import re
 import shlex
 from collections.abc import Callable
 
@@ -28,7 +27,7 @@ from tf_multimodal.serving.verification import (
     verify_saved_model,
     write_record,
 )
-from tf_multimodal.serving.versions import write_next_version
+from tf_multimodal.serving.versions import make_name, write_next_version
 
 Tensors = dict[str, np.ndarray]
 
@@ -112,9 +111,7 @@ def release_run(
 def describe_serving(folder: pathlib.Path) -> str:
     """Returns the lines that serve a version with TensorFlow Serving, and ask it."""
     model_dir = folder.resolve().parent
-    # runs/NAME/export/1 is served as NAME.
-    name = model_dir.parent.name if model_dir.name == "export" else model_dir.name
-    name = re.sub(r"[^\w.-]", "_", name)
+    name = make_name(model_dir)
     mount = shlex.quote(f"{model_dir}:/models/{name}:ro")
     return f"""\
 Serve it with TensorFlow Serving, {OLDEST_SERVER} or newer:

@@ -10,10 +10,9 @@ from tf_multimodal.inference.predictor import Predictor
 from tf_multimodal.serving.folding import fold_batch_norm
 from tf_multimodal.serving.server_ops import check_saved_model
 from tf_multimodal.serving.signatures import make_signatures
-from tf_multimodal.serving.versions import write_next_version
+from tf_multimodal.serving.versions import EXTRA_DIR, write_next_version
 from tf_multimodal.serving.warmup import write_warmup
 
-EXTRA_DIR = "assets.extra"  # TensorFlow Serving's name for files beside a model
 PRECISIONS = ("float32", "bfloat16")
 
 

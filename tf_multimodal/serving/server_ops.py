@@ -11,7 +11,8 @@ import json
 import pathlib
 from importlib import metadata
 
-from tf_multimodal.serving.model_file import EXTRA_DIR, read_meta_graph
+from tf_multimodal.serving.model_file import read_meta_graph
+from tf_multimodal.serving.versions import EXTRA_DIR
 
 OLDEST_SERVER = "2.20.0"  # of TensorFlow Serving; what server_ops.txt was made for
 OPS_FILE = "server_ops.json"

@@ -30,24 +30,23 @@ from tf_multimodal.serving.agreement import (
     compare_answers,
 )
 from tf_multimodal.serving.latency import Latency, describe_latency
+from tf_multimodal.serving.model_card import CARD_FILE
 from tf_multimodal.serving.pairs import (
     Pair,
     choose_pairs,
     choose_split,
     make_edge_pairs,
 )
-from tf_multimodal.serving.saved_model import EXTRA_DIR
 from tf_multimodal.serving.signatures import (
     IMAGE_ONLY,
     SERVING_DEFAULT,
     TENSORS,
     TEXT_ONLY,
 )
-from tf_multimodal.serving.versions import find_version
+from tf_multimodal.serving.versions import EXTRA_DIR, find_version
 
 RECORD_FILE = "verify.json"
 RECORD_PACKAGES = ("tensorflow", "tensorflow-text", "keras", "keras-hub")
-CARD_FILE = "model_card.json"
 
 
 def verify_export(

@@ -2,8 +2,11 @@
 
 import errno
 import pathlib
+import re
 import tempfile
 from collections.abc import Callable
+
+EXTRA_DIR = "assets.extra"  # TensorFlow Serving's name for files beside a model
 
 
 def write_next_version(
@@ -63,3 +66,10 @@ def find_version(model_dir: str | pathlib.Path) -> pathlib.Path:
         f"There is no SavedModel in {model_dir}. Expected the folder that "
         "`python -m export` wrote, or one of the versions 1/, 2/, ... in it."
     )
+
+
+def make_name(model_dir: str | pathlib.Path) -> str:
+    """Returns the name under which a folder is served: runs/NAME/export is NAME."""
+    model_dir = pathlib.Path(model_dir).resolve()
+    name = model_dir.parent.name if model_dir.name == "export" else model_dir.name
+    return re.sub(r"[^\w.-]", "_", name)

@@ -14,7 +14,8 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from tf_multimodal.data import spec
-from tf_multimodal.serving.model_file import EXTRA_DIR, read_signatures
+from tf_multimodal.serving.model_file import read_signatures
+from tf_multimodal.serving.versions import EXTRA_DIR
 
 ALLOWED_BATCH_SIZES = (1, 2, 4, 8, 16, 32)  # of the server's batching, too
 WARMUP_FILE = "tf_serving_warmup_requests"

@@ -6,9 +6,9 @@ import pathlib
 import re
 from typing import Any
 
-from tf_multimodal.serving.versions import list_versions
+from tf_multimodal.serving.model_card import read_model_card
+from tf_multimodal.serving.versions import EXTRA_DIR, list_versions, make_name
 
-EXTRA_DIR = "assets.extra"
 # The newest release whose sources the bundle's files were read against.
 SERVER_VERSION = "2.20.0"
 _NAME = re.compile(r"[\w.-]+")  # TensorFlow Serving takes all but "/" and ":" in a path
@@ -59,9 +59,6 @@ def read_served_model(
         ValueError: no SavedModel in a version folder, one without the files that
             the export writes beside it, or a name that cannot stand in a URL.
     """
-    # Keras comes along with it; `make_name` does without.
-    from tf_multimodal.serving.model_card import read_model_card
-
     model_dir, pinned = _find_base(pathlib.Path(model_dir).resolve())
     versions = tuple(v for v in list_versions(model_dir) if v > 0)
     version = pinned or versions[-1]
@@ -90,13 +87,6 @@ def read_served_model(
             if path.is_file()
         ),
     )
-
-
-def make_name(model_dir: pathlib.Path) -> str:
-    """Returns the name under which a folder is served: runs/NAME/export is NAME."""
-    model_dir = model_dir.resolve()
-    name = model_dir.parent.name if model_dir.name == "export" else model_dir.name
-    return re.sub(r"[^\w.-]", "_", name)
 
 
 def _find_base(folder: pathlib.Path) -> tuple[pathlib.Path, int | None]:

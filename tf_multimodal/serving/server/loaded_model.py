@@ -16,14 +16,13 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401  (registers the tokenizer's operations)
 from tensorflow_serving.apis import model_pb2
 
-from tf_multimodal.serving.bundle.served_model import make_name
 from tf_multimodal.serving.model_file import read_meta_graph
 from tf_multimodal.serving.server.request_error import (
     RequestError,
     convert_error,
     make_invalid,
 )
-from tf_multimodal.serving.versions import find_version
+from tf_multimodal.serving.versions import find_version, make_name
 
 DEFAULT_SIGNATURE = "serving_default"
 _NAME = re.compile("[^/:]+")
