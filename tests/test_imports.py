@@ -39,6 +39,7 @@ ISOLATED = (  # no room of its own to import from either
     "tf_multimodal.data.labels",
     "tf_multimodal.evaluation.metrics",
 )
+OURS = ("tf_multimodal", "configs", "export", "benchmarks", "train")
 FILES = sorted(
     p
     for folder in ("tf_multimodal", "configs", "export", "benchmarks")
