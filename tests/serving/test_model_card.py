@@ -7,7 +7,11 @@ import shutil
 import pytest
 
 from tf_multimodal.inference.predictor import Predictor
-from tf_multimodal.serving.model_card import read_model_card, write_model_card
+from tf_multimodal.serving.model_card import (
+    INTENDED_USE,
+    read_model_card,
+    write_model_card,
+)
 
 RESULT = {
     "accuracy": 0.75,
@@ -58,6 +62,7 @@ def test_facts_of_the_run_and_the_model(write, run_copy, predictor):
     }
     assert card["weights"]["text"] == {"start": "random", "licence": None}
     assert card["versions"]["export"]["tensorflow"].startswith("2.")
+    assert card["training"]["epochs"] == 2  # that were run, by metrics.jsonl
     assert card["intended_use"] == "sorting | photos"
     assert "sorting \\| photos" in text and card["data"]["fingerprint"] in text
 
@@ -82,7 +87,8 @@ def test_without_an_evaluation_the_best_validation_line_counts(write):
         "values": {"accuracy": 0.4, "macro_f1": 0.3, "loss": 1.0},
     }
     assert "1 examples of the validation split (`metrics.jsonl, step 4`" in text
-    assert "not recorded" in text  # intended use, and versions of training
+    assert "versions, training: not recorded" in text
+    assert card["intended_use"] == INTENDED_USE and INTENDED_USE in text
 
 
 @pytest.mark.parametrize(
@@ -93,7 +99,9 @@ def test_the_validation_line_is_of_the_weights_that_were_kept(
     run_copy, servable, predictor, tmp_path, monitor, keep, step
 ):
     history = ((1, 0.3, 1.0), (2, 0.6, 0.9), (3, 0.6, 0.7), (4, 0.5, 0.8))
-    lines = [{"step": n, "val_accuracy": a, "val_loss": b} for n, a, b in history]
+    lines = [
+        {"step": n, "epoch": n, "val_accuracy": a, "val_loss": b} for n, a, b in history
+    ]
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (run_copy / "metrics.jsonl").write_text(text)
     config = predictor.config.copy_and_resolve_references()

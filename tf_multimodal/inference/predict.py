@@ -4,8 +4,8 @@ r"""Classifies the pairs of a manifest, or one pair, with a trained run.
         --output=predictions.csv
     python -m tf_multimodal.inference.predict --run=DIR --image=a.jpg --text="a cat"
 
-The output is JSONL or CSV, by its name. A row whose image cannot be used is named,
-counted and gets a status and the scores of its text alone; `--strict` stops there.
+The output is JSONL or CSV, by its name. A row whose image or text cannot be used is
+named, counted and gets a status and the scores of what is left; `--strict` stops there.
 TensorFlow is imported by the functions, so that `--help` answers at once.
 """
 

@@ -32,7 +32,7 @@ def make_markdown(card: Mapping[str, Any]) -> str:
         f"{_escape(', '.join(classes))}. A SavedModel in {card['precision']}, with "
         f"{card['parameters']:,} parameters.",
         "## Intended use and limits",
-        f"Intended use: {_escape(card['intended_use'] or NOT_RECORDED)}",
+        f"Intended use: {_escape(card['intended_use'])}",
         "\n".join(f"- {limit}" for limit in card["limits"]),
         "## Metrics",
         *_describe_metrics(card["metrics"]),
@@ -132,7 +132,10 @@ def _describe_training(card: Mapping[str, Any]) -> str:
         start, licence = _escape(weights["start"]), weights["licence"] or NOT_RECORDED
         origin = "" if start == "random" else f", licence {_escape(licence)}"
         facts[f"{branch} branch began with"] = f"{start} weights{origin}"
-    training = ", ".join(f"{k} {v}" for k, v in card["training"].items())
+    training = ", ".join(
+        f"{key} {NOT_RECORDED if value is None else value}"
+        for key, value in card["training"].items()
+    )
     facts["trained with"] = _escape(training)
     for step, versions in card["versions"].items():
         text = ", ".join(f"{name} {version}" for name, version in versions.items())

@@ -20,11 +20,12 @@ Keys of `model_card.json`, format 1:
     metrics: `split`, `source` (file in the run), `examples` and `values` by name;
         of a test evaluation also `accuracy_interval` (95 %), `image_only`,
         `text_only` and `per_class`. Null: the run was not evaluated.
-    training: `seed`, `epochs`, `batch_size`, `dtype_policy` of the run's config.
+    training: `seed`, `batch_size`, `dtype_policy` of the run's config, and `epochs`,
+        the passes over the data that were made (null: not recorded).
     weights: by branch, `start` (what training began with: random, or a preset's name)
         and `licence` (null: not recorded).
     versions: `training` (the run's versions.json) and `export`, by package.
-    intended_use: a text, or null.
+    intended_use: a text.
     limits: texts.
 """
 
@@ -52,6 +53,11 @@ FORMAT = 1
 CARD_FILE = "model_card.json"
 MARKDOWN_FILE = "model_card.md"
 PACKAGES = ("tf_multimodal", "tensorflow", "tensorflow-text", "keras", "keras-hub")
+# What a run alone can say; `--intended_use` says more.
+INTENDED_USE = (
+    "Sorting inputs into the classes above, where pictures and texts are like those "
+    "of the data below. Whoever exported the model stated no other use."
+)
 VALUES = ("accuracy", "top3_accuracy", "macro_f1", "ece", "loss")
 
 
@@ -68,7 +74,8 @@ def write_model_card(
         folder: the SavedModel; its signatures are read from it.
         predictor: the run that it was made from.
         precision: of the SavedModel, float32 or bfloat16.
-        intended_use: what the model is for, in the words of who exports it.
+        intended_use: what the model is for, in the words of who exports it; None:
+            `INTENDED_USE`.
 
     Returns:
         The card, as it stands in the JSON file.
@@ -133,7 +140,7 @@ def make_model_card(
         "metrics": _read_evaluation(run_dir) or _read_validation(predictor),
         "training": {
             "seed": config.seed,
-            "epochs": config.train.epochs,
+            "epochs": _read_epochs(run_dir),
             "batch_size": config.train.batch_size,
             "dtype_policy": config.dtype_policy,
         },
@@ -142,7 +149,7 @@ def make_model_card(
             "training": versions,
             "export": {name: _read_version(name) for name in PACKAGES},
         },
-        "intended_use": intended_use,
+        "intended_use": intended_use or INTENDED_USE,
         "limits": _list_limits(predictor),
     }
 
@@ -249,6 +256,11 @@ def _list_limits(predictor: Predictor) -> list[str]:
             "read; two more tokens mark its ends."
         )
     return limits
+
+
+def _read_epochs(run_dir: pathlib.Path) -> int | None:
+    history = read_run(run_dir).read_history()
+    return history[-1]["epoch"] if history else None
 
 
 def _choose_values(metrics: Mapping[str, Any]) -> dict[str, float]:
