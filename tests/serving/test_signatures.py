@@ -6,9 +6,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from image_samples import make_samples, make_turned
 
 from tf_multimodal.data import spec
-from tf_multimodal.inference.predictor import Predictor
+from tf_multimodal.data.pipeline import make_eval_dataset
+from tf_multimodal.inference.predictor import Predictor, make_source
 from tf_multimodal.inference.run_reader import read_run
 from tf_multimodal.serving.signatures import make_signatures
 from tf_multimodal.training.model_builder import build_classifier, build_preprocessor
@@ -154,6 +156,21 @@ def test_tensors_of_preprocess_give_the_same_answer(ask, predictor):
     missing = [row in (3, 5, 8) for row in range(len(images))]
     statuses = np.where(missing, b"missing_input", b"ok")
     assert answer["status"].tolist() == statuses.tolist()
+
+
+def test_the_saved_model_sees_what_the_evaluation_sees(ask, predictor):
+    """Every format, all eight orientations, and sizes that are not the model's."""
+    turned = [make_turned(number, side_px=40) for number in range(1, 9)]
+    images = [*make_samples().values(), *turned, make_image()]
+    source = make_source(images, [""] * len(images))
+    dataset = make_eval_dataset(
+        source, np.arange(len(images)), predictor.preprocessor, batch_size=len(images)
+    )
+    expected = next(iter(dataset))[spec.INPUTS][spec.IMAGES].numpy()
+    served = ask("preprocess", image_bytes=images, text=[b""] * len(images))
+    assert set(served["status"].tolist()) == {b"ok"}
+    np.testing.assert_allclose(served[spec.IMAGES], expected, rtol=0, atol=1e-6)
+    assert len({image.tobytes() for image in served[spec.IMAGES][-9:]}) == 9
 
 
 def test_features_are_those_of_the_model(ask, predictor):
