@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> None:
     if not {"image_only", "text_only"} <= set(signatures):
         sys.exit(f"benchmarks.fuzz_serving: {folder} does not read image and text.")
     start = time.monotonic()
-    report = fuzz(signatures["serving_default"], _REQUESTS.value, _SEED.value)
+    report = fuzz(signatures, _REQUESTS.value, _SEED.value)
     print(describe(report))
     print(f"{time.monotonic() - start:.0f} s, TensorFlow {tf.__version__}.")
     for failure in report.failures[:_SHOWN]:

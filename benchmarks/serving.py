@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> None:
     import tensorflow as tf
 
     from benchmarks.full_size_model import build_predictor, make_requests
-    from tf_multimodal.serving.saved_model import export_saved_model
+    from tf_multimodal.serving.saved_model import write_saved_model
 
     logging.getLogger("tensorflow").setLevel(logging.WARNING)
     absl.logging.set_verbosity(absl.logging.WARNING)
@@ -49,7 +49,8 @@ def main(argv: Sequence[str]) -> None:
     tf.config.threading.set_inter_op_parallelism_threads(_THREADS.value)
     with tempfile.TemporaryDirectory() as folder:
         predictor = build_predictor(pathlib.Path(folder))
-        version = export_saved_model(predictor, pathlib.Path(folder) / "export")
+        version = pathlib.Path(folder) / "1"
+        write_saved_model(predictor, version)
         served = tf.saved_model.load(str(version))
         requests = {size: make_requests(predictor, size) for size in BARS}
         calls = {size: make_calls(predictor, served, requests[size]) for size in BARS}

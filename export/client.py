@@ -13,6 +13,7 @@ once.
 import importlib
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -83,7 +84,10 @@ def define_flags() -> None:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the command; returns the exit status, 1 if a row's request failed."""
+    """Runs the command; returns the exit status, 1 if a row's request failed.
+
+    An interrupt ends the process at once, with 130.
+    """
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected argument {argv[1]!r}.")
     one_pair = FLAGS.image is not None or FLAGS.text is not None
@@ -97,6 +101,16 @@ def main(argv: Sequence[str]) -> int:
         raise app.UsageError("Give --version or --version_label, not both.")
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        return _connect_and_run(one_pair)
+    except KeyboardInterrupt:
+        message = "python -m export.client: interrupted; no output was written."
+        print(message, file=sys.stderr, flush=True)
+        # A normal exit would wait for the requests that are on their way.
+        os._exit(130)
+
+
+def _connect_and_run(one_pair: bool) -> int:
     from tf_multimodal.serving.client.connection import connect
     from tf_multimodal.serving.client.predict_client import ClientOptions, RequestError
 
@@ -144,10 +158,26 @@ def _run(client: Any, one_pair: bool) -> int:
 
 
 def _parse_header(header: str) -> tuple[str, str]:
-    key, colon, value = header.partition(":")
-    if not colon or not key.strip():
+    """Returns key and value of a header that both gRPC and REST can send."""
+    key, colon, value = (part.strip() for part in header.partition(":"))
+    # The value stays out of the messages: it may be a secret.
+    if not colon:
         raise ValueError("--header: expected KEY: VALUE, with a colon.")
-    return key.strip(), value.strip()
+    if not re.fullmatch(r"[0-9A-Za-z_.-]+", key):
+        raise ValueError(
+            f"--header: the key {key!r} cannot be sent. Expected letters, digits and "
+            "any of _ . -"
+        )
+    if key.lower().endswith("-bin"):
+        raise ValueError(
+            f"--header: the key {key!r} promises a binary value by its -bin (gRPC). "
+            "Expected a key of a text."
+        )
+    if not (value.isascii() and value.isprintable()):
+        raise ValueError(
+            f"--header: the value of {key!r} cannot be sent. Expected printable ASCII."
+        )
+    return key, value
 
 
 if __name__ == "__main__":

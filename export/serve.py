@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> None:
             _GRPC_PORT.value,
             _MAX_REQUEST_MB.value,
         )
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"python -m export.serve: {error}")
     with server:
         print(describe_server(server), flush=True)

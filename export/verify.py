@@ -3,7 +3,7 @@
 python -m export.verify --model=runs/openclipart/export --run=runs/openclipart
 
 Writes `assets.extra/verify.json` into the model's folder. Exits with 1 if the model
-does not load or does not answer as the run does.
+does not load, does not answer as the run does, or lies beside files of another one.
 """
 
 import os

@@ -20,9 +20,10 @@ def test_each_row_is_named_once_with_its_reason(tmp_path, make_source):
         dropped.record(index, UNDECODABLE if index == 3 else MISSING)
     first, second = read_lines(path)
     reason = first.pop("reason")
-    assert first == {"file": "3.png", "row": 5, "id": "id3"}
+    assert first == {"file": "3.png", "row": 5, "id": "id3", "status": UNDECODABLE}
     assert "does not decode" in reason and "no width and height" in reason
     assert second["id"] == "id1" and "no input" in second["reason"]
+    assert second["status"] == MISSING
     assert dropped.error is None and set(dropped.reasons) == {1, 3}
 
 

@@ -109,6 +109,41 @@ def test_gif_frames_behind_the_first_play_no_part():
         np.testing.assert_array_equal(decode.decode_image(data), expected)
 
 
+def insert_comments(gif: bytes, comments: bytes) -> bytes:
+    place = 13 + 3 * (2 << (gif[10] & 7))
+    return gif[:place] + comments + gif[place:]
+
+
+@pytest.mark.parametrize(
+    ("repeats", "count", "expected"),
+    [
+        (100, 9, spec.OK),  # 200 hops each
+        (100, 11, spec.UNDECODABLE_IMAGE),  # too many in all
+        (1100, 1, spec.UNDECODABLE_IMAGE),  # too many in one
+        (0, 1900, spec.OK),
+        (0, 2100, spec.UNDECODABLE_IMAGE),
+    ],
+)
+def test_a_gif_of_small_blocks_is_given_up(repeats, count, expected):
+    """Legal, but 2 MB of these would hold up a batch for seconds."""
+    comment = b"\x21\xfe" + b"\x01 \x02  " * repeats + b"\x00"
+    gif = insert_comments(SAMPLES["gif"], comment * count)
+    assert decode.explain_failure(gif)[0] == expected
+
+
+def test_small_blocks_of_the_pixels_count_as_well():
+    gif = SAMPLES["gif"]
+    gif = gif[: gif.rindex(b"\x2c" + bytes(4)) + 11] + b"\x01 \x02  " * 1100 + b"\0;"
+    assert decode.explain_failure(gif)[0] == spec.UNDECODABLE_IMAGE
+
+
+def test_blocks_of_the_largest_frame_are_passed():
+    """75 MB in blocks of 255 bytes: 50 million pixels of 12 bits."""
+    blocks = (b"\xff" + bytes(255)) * (75_000_000 // 255)
+    gif = insert_comments(SAMPLES["gif"], b"\x21\xfe" + blocks + b"\x00")
+    assert decode.explain_failure(gif)[0] == spec.OK
+
+
 def test_gif_with_a_palette_of_its_own_and_an_offset():
     frame = Image.fromarray(make_pixels()).quantize(8)
     gif = save(frame, "GIF")

@@ -135,6 +135,30 @@ def test_tfds_names_and_features_that_are_not_there(make_tfds_config):
         load_source(config)
 
 
+@pytest.mark.parametrize(("limit", "groups"), [(899, 12), (900, 6)])
+def test_the_limit_on_pixels_holds_for_tfds_groups(make_tfds_config, limit, groups):
+    """Pairs of examples share their image, of 30 x 30 pixels."""
+    config = make_tfds_config("Limited", {"train": 8, "validation": 2, "test": 2})
+    config.data.max_image_px = limit
+    assert len(set(load_source(config).groups)) == groups
+
+
+@pytest.mark.parametrize(("limit", "groups"), [(899, 40), (900, 20)])
+def test_the_limit_on_pixels_holds_for_manifest_groups(
+    manifest_config, tmp_path, limit, groups
+):
+    lines = ["label,text,image"]
+    for number in range(40):
+        blocks = np.random.RandomState(number // 2).randint(0, 256, (5, 5, 3), np.uint8)
+        image = tf.io.encode_png(blocks.repeat(6, 0).repeat(6, 1)).numpy()
+        (tmp_path / f"{number}.png").write_bytes(image)
+        lines.append(f"{'cat' if number % 2 else 'dog'},a {number},{number}.png")
+    (tmp_path / "pairs.csv").write_text("\n".join(lines) + "\n")
+    manifest_config.data.columns.image = "image"
+    manifest_config.data.max_image_px = limit
+    assert len(set(load_source(manifest_config).groups)) == groups
+
+
 def test_a_manifest_is_previewed_and_counted(manifest_config, capsys):
     source = load_source(manifest_config)
     printed = capsys.readouterr().out

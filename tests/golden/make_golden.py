@@ -2,11 +2,11 @@
 
 python tests/golden/make_golden.py
 
-Trains a tiny run, exports it and writes `format_N/` beside this file: `run/`,
-`saved_model/`, `requests.jsonl` and `expected.json`. Made once a format and kept:
-later versions must load the old ones and predict the same (tests/serving/
-test_golden.py). A folder that is there is not replaced unless `--overwrite` says so,
-which is right only before the format was released.
+Trains a tiny run, exports it and writes `run_N_saved_model_M/`, by the numbers of the
+two formats, beside this file: `run/`, `saved_model/`, `requests.jsonl` and
+`expected.json`. Made once a format and kept: later versions must load the old ones and
+predict the same (tests/serving/test_golden.py). A folder that is there is not replaced
+unless `--overwrite` says so, which is right only before the format was released.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def main() -> None:
     from tf_multimodal.data.run_format import RUN_FORMAT
     from tf_multimodal.serving.model_card import FORMAT
 
-    folder = FOLDER / f"format_{max(RUN_FORMAT, FORMAT)}"
+    folder = FOLDER / f"run_{RUN_FORMAT}_saved_model_{FORMAT}"
     if folder.exists() and not overwrite:
         sys.exit(f"{folder} is there already. Later versions are held against it.")
     with tempfile.TemporaryDirectory() as work:

@@ -16,8 +16,8 @@ def predictor(small_run):
 @pytest.fixture(scope="session")
 def servable(predictor, tmp_path_factory) -> pathlib.Path:
     """A folder with version 1 of the small run's model. Tests do not change it."""
-    from tf_multimodal.serving.saved_model import export_saved_model
+    from tf_multimodal.serving.saved_model import write_saved_model
 
     folder = tmp_path_factory.mktemp("servable")
-    export_saved_model(predictor, folder)
+    write_saved_model(predictor, folder / "1")
     return folder

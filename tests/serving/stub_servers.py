@@ -29,6 +29,8 @@ SIGNATURES = {
 }
 HTTP_STATUS = {
     "INVALID_ARGUMENT": 400,
+    "UNAUTHENTICATED": 401,
+    "PERMISSION_DENIED": 403,
     "NOT_FOUND": 404,
     "RESOURCE_EXHAUSTED": 429,
     "INTERNAL": 500,
@@ -40,9 +42,10 @@ HTTP_STATUS = {
 class StubError(Exception):
     """Raised by a test's function: the request fails."""
 
-    def __init__(self, code, reason="by the test"):
+    def __init__(self, code, reason="by the test", http_status=None):
         super().__init__(reason)
         self.code = code
+        self.http_status = http_status or HTTP_STATUS[code]
 
 
 @dataclasses.dataclass
@@ -192,7 +195,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         try:
             outputs = self.server_stub.predict(request)
         except StubError as error:
-            self._send(HTTP_STATUS[error.code], json.dumps({"error": str(error)}))
+            self._send(error.http_status, json.dumps({"error": str(error)}))
         else:
             self._send(200, json.dumps({"outputs": outputs}))
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import re
 import shlex
 import shutil
@@ -13,23 +12,10 @@ import yaml
 from google.protobuf import text_format
 
 from tf_multimodal.serving.bundle import bundle, deployment, readme, server_config
-from tf_multimodal.serving.bundle.public_protos import MESSAGES, make_message
+from tf_multimodal.serving.bundle.public_protos import make_message
 from tf_multimodal.serving.bundle.served_model import read_served_model
-from tf_multimodal.serving.versions import make_name
 
 SIZES = [1, 2, 4, 8]
-# `git show 2.20.0:tensorflow_serving/model_servers/main.cc` in tensorflow/serving
-# defines these flags, among others.
-SERVER_FLAGS = {
-    "port",
-    "rest_api_port",
-    "model_config_file",
-    "model_config_file_poll_wait_seconds",
-    "allow_version_labels_for_unavailable_models",
-    "enable_batching",
-    "batching_parameters_file",
-    "monitoring_config_file",
-}
 
 
 @pytest.fixture
@@ -108,13 +94,28 @@ def test_models_config_pins_a_version_that_is_given(model_dir, tmp_path):
 
 
 def test_comment_of_models_config_labels_versions(written):
+    assert read_labels(written) == ([2, 10], {"stable": 10})
+    # Labels in a URL are words: g3doc/serving_config.md, "REST Usage".
+    assert re.fullmatch(r"[a-zA-Z0-9_]+", server_config.STABLE_LABEL)
+
+
+def read_labels(written):
+    """Returns versions and labels of the block in the comment."""
     text = (written / "models.config").read_text()
     block = text[text.index("# model_config_list") :]
     model = parse_models(re.sub("^# ", "", block, flags=re.MULTILINE))
-    assert list(model.model_version_policy.specific.versions) == [2, 10]
-    assert dict(model.version_labels) == {"stable": 10}
-    # Labels in a URL are words: g3doc/serving_config.md, "REST Usage".
-    assert re.fullmatch(r"[a-zA-Z0-9_]+", server_config.STABLE_LABEL)
+    versions = model.model_version_policy.specific.versions
+    return list(versions), dict(model.version_labels)
+
+
+def test_labels_are_for_versions_with_a_model_card(model_dir, tmp_path):
+    (model_dir / "7").mkdir()
+    (model_dir / "7" / "saved_model.pb").write_bytes(b"")
+    write_version(model_dir / "1")
+    bundle.write_bundle(model_dir, tmp_path / "newest")
+    assert read_labels(tmp_path / "newest") == ([2, 10], {"stable": 10})
+    bundle.write_bundle(model_dir / "1", tmp_path / "pinned")
+    assert read_labels(tmp_path / "pinned") == ([1, 10], {"stable": 1})
 
 
 def parse_batching(written):
@@ -140,101 +141,6 @@ def test_monitoring_config(written):
     assert message.prometheus_config.path == "/monitoring/prometheus/metrics"
 
 
-@pytest.mark.parametrize("name", MESSAGES)
-def test_public_protos_refuse_unknown_fields(name):
-    with pytest.raises(text_format.ParseError, match="no field named"):
-        text_format.Parse("batch_size { value: 8 }", make_message(name))
-    with pytest.raises(ValueError, match=f"{name} has no field 'batch_size'; it has"):
-        make_message(name, batch_size=8)
-
-
-def test_numbers_of_public_protos_are_wrapped():
-    # `max_batch_size: 8` is a mistake that the server answers by not starting.
-    with pytest.raises(text_format.ParseError):
-        text_format.Parse("max_batch_size: 8", make_message("BatchingParameters"))
-
-
-def test_compose(written, model_dir):
-    (project,) = read_yaml(written / "docker-compose.yaml")
-    assert project["name"] == "two-dogs"
-    (service,) = project["services"].values()
-    assert service["image"] == "tensorflow/serving:2.20.0"
-    assert service["ports"] == ["127.0.0.1:8500:8500", "127.0.0.1:8501:8501"]
-    for mount in service["volumes"]:
-        assert mount["read_only"]
-        assert not mount["bind"]["create_host_path"]
-        assert mount["source"].startswith(".")
-    models, config = service["volumes"]
-    assert models["target"] == "/models/two_dogs"
-    assert (written / models["source"]).resolve() == model_dir.resolve()
-    assert (written / config["source"]).resolve() == written.resolve()
-    check_flags(service["command"], written, config["target"])
-    assert "$" not in service["healthcheck"]["test"][-1]  # Compose would replace it
-
-
-def check_flags(flags, written, config_dir):
-    values = dict(flag.removeprefix("--").split("=") for flag in flags)
-    assert set(values) == SERVER_FLAGS
-    for value in values.values():
-        if value.startswith("/"):
-            assert value.startswith(config_dir + "/")
-            assert (written / pathlib.Path(value).name).is_file()
-
-
-def test_kubernetes(written):
-    documents = read_yaml(written / "kubernetes.yaml")
-    claim, config, deployed, service = documents
-    assert [d["kind"] for d in documents] == [
-        "PersistentVolumeClaim",
-        "ConfigMap",
-        "Deployment",
-        "Service",
-    ]
-    assert {d["metadata"]["name"] for d in (deployed, service)} == {"two-dogs"}
-    for file, text in config["data"].items():
-        assert text == (written / file).read_text()
-    template = deployed["spec"]["template"]
-    assert deployed["spec"]["selector"]["matchLabels"] == template["metadata"]["labels"]
-    assert service["spec"]["selector"] == template["metadata"]["labels"]
-    pod = template["spec"]
-    (container,) = pod["containers"]
-    assert container["image"] == "tensorflow/serving:2.20.0"
-    check_flags(container["args"], written, "/config")
-    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
-    assert ports == {"grpc": 8500, "rest": 8501}
-    for port in service["spec"]["ports"]:
-        assert ports[port["targetPort"]] == port["port"]
-    for probe in ("startupProbe", "readinessProbe"):
-        get = container[probe]["httpGet"]
-        assert get == {"path": "/v1/models/two_dogs", "port": "rest"}
-    for amounts in container["resources"].values():
-        assert set(amounts) == {"cpu", "memory"}
-    assert pod["securityContext"]["runAsNonRoot"]
-    assert container["securityContext"]["readOnlyRootFilesystem"]
-    mounts = {m["name"]: m for m in container["volumeMounts"]}
-    assert mounts["models"]["mountPath"] == "/models/two_dogs"
-    assert mounts["models"]["readOnly"]
-    volumes = {v["name"]: v for v in pod["volumes"]}
-    assert set(volumes) == set(mounts)
-    claimed = volumes["models"]["persistentVolumeClaim"]["claimName"]
-    assert claimed == claim["metadata"]["name"]
-    assert volumes["config"]["configMap"]["name"] == config["metadata"]["name"]
-    stopping = container["lifecycle"]["preStop"]["exec"]["command"]
-    assert int(stopping[-1]) < pod["terminationGracePeriodSeconds"]
-
-
-@pytest.mark.parametrize("size_gib, memory", [(0.01, (2, 5)), (2.9, (7, 15))])
-def test_memory_grows_with_the_model(model_dir, size_gib, memory):
-    with open(model_dir / "10" / "weights", "wb") as file:
-        file.truncate(int(size_gib * 2**30))  # a sparse file
-    text = deployment.make_kubernetes(read_served_model(model_dir))
-    _, _, deployed, _ = yaml.safe_load_all(text)
-    (container,) = deployed["spec"]["template"]["spec"]["containers"]
-    resources = container["resources"]
-    assert resources["requests"]["memory"] == f"{memory[0]}Gi"
-    assert resources["limits"]["memory"] == f"{memory[1]}Gi"
-
-
 @pytest.mark.parametrize(
     "oldest, image", [("2.9.0", "2.20.0"), ("2.20.0", "2.20.0"), ("2.21.1", "2.21.1")]
 )
@@ -244,17 +150,12 @@ def test_image_is_not_older_than_the_model_needs(tmp_path, oldest, image):
     assert deployment.get_image(model) == f"tensorflow/serving:{image}"
 
 
-@pytest.mark.parametrize(
-    "name, dns_name",
-    [("two_dogs", "two-dogs"), ("A.b", "a-b"), ("図", "model"), ("x" * 80, "x" * 50)],
-)
-def test_dns_names(name, dns_name):
-    assert deployment.make_dns_name(name) == dns_name
-
-
-def test_names():
-    assert make_name(pathlib.Path("runs/two dogs/export")) == "two_dogs"
-    assert make_name(pathlib.Path("models/pets-2.1")) == "pets-2.1"
+def test_size_is_that_of_the_version(model_dir):
+    before = read_served_model(model_dir).size_bytes
+    for version in ("2", "10"):
+        with open(model_dir / version / "weights", "wb") as file:
+            file.truncate(2**30)  # a sparse file
+    assert read_served_model(model_dir).size_bytes == before + 2**30
 
 
 def get_code(written, word):
@@ -292,11 +193,15 @@ def test_readme_says_how_to_ask_and_to_go_back(written):
     assert "signatures `serving_default`, `features`." in text
     assert "up to 8 rows" in text
     assert "/v1/models/two_dogs/labels/stable:predict" in text
-    overrides = shlex.split(get_code(written, "kubectl run"))[4]
-    pod = json.loads(overrides.removeprefix("--overrides="))["spec"]
-    (container,) = pod["containers"]
-    assert container["volumeMounts"][0]["mountPath"] == "/models/two_dogs"
-    assert pod["volumes"][0]["persistentVolumeClaim"]["claimName"] == "two-dogs-models"
+
+
+def test_readme_says_what_takes_a_restart(written):
+    text = (written / "README.md").read_text()
+    assert get_code(written, "docker compose restart")
+    assert "kubectl rollout restart deployment/two-dogs" in text
+    restart = text[: text.index("docker compose restart")].splitlines()[-4:]
+    assert "`batching_parameters.txt`" in " ".join(restart)
+    assert "`monitoring.config`" in " ".join(restart)
 
 
 def test_refuses_a_folder_that_holds_something(model_dir, tmp_path):
@@ -317,10 +222,11 @@ def test_refuses_what_is_not_a_servable_model(model_dir, tmp_path):
             bundle.write_bundle(folder, tmp_path / "out", **options)
         assert not (tmp_path / "out").exists()
 
-    refuse(tmp_path / "nothing", "no servable model in .*nothing.* Expected a folder")
-    refuse(model_dir, "'a/b' cannot be a model's name", name="a/b")
+    refuse(tmp_path / "nothing", "There is no SavedModel in .*nothing. Expected")
+    for name in ("a/b", "--name=x", ".", "..", "", "dögs"):
+        refuse(model_dir, "cannot be a model's name", name=name)
     (model_dir / "11").mkdir()
-    refuse(model_dir, "its newest is 11/")
+    refuse(model_dir, "newest version in .*, 11/, holds no saved_model.pb")
     loose = (model_dir / "2").rename(tmp_path / "loose")
     refuse(loose, "not in a version folder")
     os.remove(model_dir / "10" / "assets.extra" / "model_card.json")
@@ -329,9 +235,10 @@ def test_refuses_what_is_not_a_servable_model(model_dir, tmp_path):
 
 def test_example_requests_have_the_inputs_of_the_signature(written):
     call = shlex.split(get_code(written, "--data @-"))
-    body = json.loads(call[1] % "aW1hZ2U=")
+    body = json.loads(call[1] % ("aW1hZ2U=", "a dog"))
     (row,) = body["instances"]
-    assert row == {"image_bytes": {"b64": "aW1hZ2U="}, "text": "THE TEXT BESIDE IT"}
+    assert row == {"image_bytes": {"b64": "aW1hZ2U="}, "text": "a dog"}
+    assert call[-1] == "http://localhost:8501/v1/models/two_dogs:predict"
     assert set(readme.make_grpc_request("x")["inputs"]) == set(row)
 
 

@@ -3,12 +3,14 @@
 import socket
 import subprocess
 import threading
+from unittest import mock
 
+import grpc
 import pytest
 import requests
 from stub_servers import StubError, start_stub
 
-from tf_multimodal.serving.client import predict_client, rest_client
+from tf_multimodal.serving.client import grpc_client, predict_client, rest_client
 from tf_multimodal.serving.client.batches import (
     BATCH_SIZE,
     map_in_flight,
@@ -142,25 +144,66 @@ def test_waits_grow(monkeypatch):
     assert waited == [(0, seconds) for seconds in longest]
 
 
-def test_deadline(stub, make_client):
-    ended = threading.Event()
+def test_every_attempt_has_a_deadline(stub, make_client, monkeypatch):
+    again, ended = threading.Event(), threading.Event()
 
     def answer(request):
-        if len(stub.requests) == 1:
+        if not again.is_set():
             ended.wait(30)
         return ["ok"] * request.rows
+
+    def lengthen(*_):
+        # From here on a slow machine is no error.
+        object.__setattr__(client._options, "deadline_s", 30.0)
+        again.set()
+        return 0.0
 
     stub.answer = answer
     try:
         with pytest.raises(RequestError) as caught:
             make_client(deadline_s=0.2, retries=0).predict(PAIRS)
         assert caught.value.code == "DEADLINE_EXCEEDED"
-        # The second attempt has a deadline of its own.
-        stub.requests.clear()
-        assert len(make_client(deadline_s=1, retries=1).predict(PAIRS)) == 3
-        assert len(stub.requests) == 2
+        client = make_client(deadline_s=0.2, retries=1)
+        monkeypatch.setattr(predict_client.random, "uniform", lengthen)  # between two
+        assert len(client.predict(PAIRS)) == 3
+        assert again.is_set()
     finally:
         ended.set()
+
+
+def test_timeout_while_sending():
+    # Accepted by the system and read by nobody: its buffers fill up.
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        client = connect(url, "m", ClientOptions(deadline_s=0.2, retries=0))
+        with pytest.raises(RequestError, match="no answer within 0.2 s") as caught:
+            client.predict([Pair(bytes(32 * 2**20), "")])
+        client.close()
+    assert caught.value.code == "DEADLINE_EXCEEDED"
+
+
+@pytest.mark.parametrize(
+    "transport, scheme, hint",
+    [
+        ("rest", "grpc", "Is this the REST port? .* gRPC is 8500"),
+        ("grpc", "http", "Is this the gRPC port? .* REST is 8501"),
+    ],
+)
+def test_port_of_the_other_protocol(transport, scheme, hint):
+    with start_stub(transport) as stub:
+        url = f"{scheme}://{stub.url.partition('://')[2]}"
+        client = connect(url, "m", ClientOptions(retries=0))
+        with pytest.raises(RequestError, match=hint.replace("?", r"\?")):
+            client.predict(PAIRS)
+        client.close()
+
+
+def test_grpc_error_without_details():
+    error = mock.Mock()
+    error.code.return_value = grpc.StatusCode.RESOURCE_EXHAUSTED
+    error.details.return_value = None
+    translated = grpc_client._translate(error)
+    assert (translated.code, translated.reason) == ("RESOURCE_EXHAUSTED", "")
 
 
 @pytest.mark.parametrize("scheme", ["grpc", "http"])

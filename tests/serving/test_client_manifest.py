@@ -2,8 +2,12 @@
 
 import csv
 import json
+import pathlib
 import shutil
+import signal
 import subprocess
+import sys
+import threading
 import time
 import urllib.request
 
@@ -169,6 +173,12 @@ def test_pair(client, small_run, labels, capsys):
         (None, "a red bird"),
         (small_run.parent / "broken.png", "two cats"),
         (small_run.parent / "gone.png", None),
+        # Not UTF-8, as Python has it from a shell.
+        (None, "caf\udce9"),
+        (small_run.parent / "0.png", "caf\udce9"),
+        (small_run.parent / "broken.png", "caf\udce9"),
+        (small_run.parent / "gone.png", "caf\udce9"),
+        (small_run.parent / "broken.png", " \u00a0"),
     ):
         image = image and str(image)
         row = manifest.predict_pair(model, image, text)
@@ -258,6 +268,29 @@ def test_failed_rows_are_named_and_the_rest_goes_on(
     assert "too small a bird" in named[0]
 
 
+def test_server_that_dies_is_asked_no_more(
+    stub, stub_model, pairs_csv, tmp_path, capsys
+):
+    def answer(request):
+        if len(stub.requests) > 1:
+            raise StubError("UNAVAILABLE", "gone for lunch")
+        return ["ok"] * request.rows
+
+    stub.answer = answer
+    output = tmp_path / "rows.jsonl"
+    counts = manifest.predict_manifest(
+        stub_model, str(pairs_csv), str(output), batch_size=2, in_flight=1
+    )
+    assert len(stub.requests) == 1 + 2 * 2  # the model's client tries twice
+    assert counts == {"ok": 2, "request_failed": 9}
+    assert [row["status"] for row in read_lines(output)][2:] == ["request_failed"] * 9
+    lines = capsys.readouterr().err.splitlines()
+    assert sum(line.startswith("Failed row: ") for line in lines) == 4
+    (last,) = [line for line in lines if line.startswith("The server is gone: ")]
+    assert "gone for lunch" in last
+    assert "not asked about the rows that remained" in last
+
+
 def test_images_are_read_as_they_are_sent(stub, stub_model, tmp_path):
     """The second batch's image appears while the first is being asked for."""
     (tmp_path / "pairs.csv").write_text("image,text\n0.png,a\n1.png,b\n")
@@ -339,6 +372,61 @@ def test_command(stub, pairs_csv, tmp_path, run_command):
     refused = run_command(*command, "--text=x", "--labels=none", expect=1)
     last = refused.stderr.splitlines()[-1]
     assert last.startswith("python -m export.client: There is no file none, which")
+
+
+@pytest.mark.slow
+def test_interrupt(stub, pairs_csv, tmp_path):
+    asked, ended = threading.Event(), threading.Event()
+
+    def answer(request):
+        asked.set()
+        ended.wait(120)
+        return ["ok"] * request.rows
+
+    stub.answer = answer
+    command = [sys.executable, "-m", "export.client", "--name=pets", "--in_flight=2"]
+    command += [f"--server={stub.url}", f"--manifest={pairs_csv}", "--deadline_s=300"]
+    with subprocess.Popen(
+        [*command, f"--output={tmp_path / 'rows.jsonl'}"],
+        cwd=pathlib.Path(__file__).parents[2],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert asked.wait(120)
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)  # the request still hangs
+        finally:
+            process.kill()
+            ended.set()
+    assert process.returncode == 130
+    last = "python -m export.client: interrupted; no output was written."
+    assert errors.splitlines()[-1] == last
+    assert "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "header, message",
+    [
+        ("authorization Bearer", "with a colon"),
+        (": x", "key '' cannot be sent"),
+        ("bad key: s3cret", "key 'bad key' cannot be sent"),
+        ("trace-Bin: s3cret", "key 'trace-Bin' promises a binary value"),
+        ("key: s3cret\n", None),
+        ("key: s3\ncret", "value of 'key' cannot be sent"),
+        ("key: s3crét", "value of 'key' cannot be sent"),
+    ],
+)
+def test_headers_that_can_be_sent(header, message):
+    from export.client import _parse_header
+
+    if message is None:
+        assert _parse_header(header) == ("key", "s3cret")
+        return
+    with pytest.raises(ValueError, match=message) as caught:
+        _parse_header(header)
+    assert "s3" not in str(caught.value)
 
 
 def test_python_api_of_the_command():

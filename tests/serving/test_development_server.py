@@ -2,12 +2,12 @@
 
 import base64
 import functools
+import gzip
+import http.client
 import json
+import logging
 import pathlib
-import signal
-import socket
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 
@@ -16,11 +16,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import (
+    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    inference_pb2,
+    model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
+    regression_pb2,
 )
 
 from tf_multimodal.serving.server.description import describe_server
@@ -68,6 +72,19 @@ def ask(server, path, body=None, method=None):
     except urllib.error.HTTPError as error:
         assert error.headers["Content-Type"] == "application/json"
         return error.code, json.load(error)
+
+
+def send(server, chunks, **headers):
+    """Posts a body in chunks, or whole where it is bytes: status and JSON."""
+    connection = http.client.HTTPConnection(
+        "127.0.0.1", server.rest_port, timeout=TIMEOUT_S
+    )
+    headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    connection.request("POST", "/v1/models/pairs:predict", chunks, headers)
+    response = connection.getresponse()
+    answer = json.load(response)
+    connection.close()
+    return response.status, answer
 
 
 def make_request(name="pairs", signature="", version=None, **inputs):
@@ -223,6 +240,13 @@ def test_grpc_names_wrong_outputs_labels_and_tensors(channel):
         ),
         ("/v1/models/pairs/labels/new:predict", {"inputs": []}, 400, "label: new"),
         ("/v1/models/pairs:predict", b"{", 400, "JSON Parse error"),
+        ("/v1/models/x:predict", b"{", 400, "JSON Parse error"),
+        # Between parsing and looking for inputs, TensorFlow Serving asks for the
+        # model: FillPredictRequestFromJson of its util/json_tensor.cc.
+        ("/v1/models/x:predict", {}, 404, "for request: Latest(x)"),
+        ("/v1/models/pairs:predict", {}, 400, "Missing 'inputs' or 'instances' key"),
+        ("/v1/models", None, 400, "Missing model name in request."),
+        ("/v1/models/versions/1", None, 400, "Missing model name in request."),
         (
             "/v1/models/pairs:predict",
             {"signature_name": "x", "inputs": []},
@@ -256,6 +280,60 @@ def test_requests_over_the_limit_are_refused(server, channel):
         predict(channel, make_request(image_bytes=[b""], text=[text]))
     assert error.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
     assert ask(server, "/v1/models/pairs")[0] == 200
+
+
+def make_body(length):
+    body = {"inputs": {"image_bytes": [""], "text": [""]}, "": ""}
+    body[""] = "a" * (length - len(json.dumps(body)))
+    return json.dumps(body).encode()
+
+
+def test_the_limit_holds_for_bodies_in_chunks(server):
+    """Where no Content-Length tells it in advance."""
+    for length, expected in ((2**18, 200), (2**18 + 1, 413), (2**20, 413)):
+        body = make_body(length)
+        assert len(body) == length
+        chunks = (body[start : start + 50_000] for start in range(0, length, 50_000))
+        status, answer = send(server, chunks)
+        assert status == expected
+        assert status == 200 or "--max_request_mb" in answer["error"]
+
+
+def test_gzip_is_read_up_to_the_limit(server, images):
+    body = json.dumps({"instances": make_rows(images)}).encode()
+    plain = send(server, body)
+    assert plain[0] == 200
+    packed = gzip.compress(body)
+    assert send(server, packed, Content_Encoding="gzip") == plain
+    assert send(server, iter([packed]), Content_Encoding="x-gzip") == plain
+    bomb = gzip.compress(make_body(2**18 + 1))
+    assert len(bomb) < 2**10
+    status, answer = send(server, bomb, Content_Encoding="gzip")
+    assert status == 413 and "--max_request_mb" in answer["error"]
+    for broken in (body, packed[:-20], packed[:20] + b"\xff" * 20 + packed[40:]):
+        status, answer = send(server, broken, Content_Encoding="gzip")
+        assert status == 400 and "body cannot be read" in answer["error"]
+
+
+def test_other_methods_are_unimplemented_and_log_nothing(channel, caplog):
+    predictions = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    models = model_service_pb2_grpc.ModelServiceStub(channel)
+    calls = [
+        (predictions.Classify, classification_pb2.ClassificationRequest()),
+        (predictions.Regress, regression_pb2.RegressionRequest()),
+        (predictions.MultiInference, inference_pb2.MultiInferenceRequest()),
+        (
+            models.HandleReloadConfigRequest,
+            model_management_pb2.ReloadConfigRequest(),
+        ),
+    ]
+    with caplog.at_level(logging.DEBUG, "grpc"):
+        for call, request in calls:
+            with pytest.raises(grpc.RpcError) as error:
+                call(request, timeout=TIMEOUT_S)
+            assert error.value.code() == grpc.StatusCode.UNIMPLEMENTED
+            assert "Predict" in error.value.details()
+    assert not caplog.records
 
 
 def test_status_and_metadata_tell_what_is_served(server, channel):
@@ -294,7 +372,7 @@ def test_what_is_printed_can_be_typed(server, tmp_path, small_run):
     assert "serving_default(image_bytes string [b], text string [b])" in text
     lines = text.splitlines()
     start = lines.index("Ask it:") + 1
-    command = "\n".join(lines[start : start + 2])
+    command = "\n".join(lines[start : start + 3])
     image = (small_run.parent / "0.png").read_bytes()
     (tmp_path / "IMAGE.jpg").write_bytes(image)
     result = subprocess.run(
@@ -302,65 +380,3 @@ def test_what_is_printed_can_be_typed(server, tmp_path, small_run):
     )
     (row,) = json.loads(result.stdout)["predictions"]
     assert len(row["probabilities"]) == 3
-
-
-def test_a_port_in_use_is_named(server, servable):
-    for port in ("rest_port", "grpc_port"):
-        with pytest.raises(ValueError, match="in use") as error:
-            DevelopmentServer(servable, "pairs", **{port: getattr(server, port)})
-        assert f"--{port}" in str(error.value)
-
-
-def test_a_model_that_cannot_be_served_is_named(servable, tmp_path):
-    with pytest.raises(ValueError, match="no SavedModel in"):
-        DevelopmentServer(tmp_path, "pairs")
-    with pytest.raises(ValueError, match="'a/b' cannot be a model's name"):
-        DevelopmentServer(servable, "a/b")
-    (tmp_path / "1").mkdir()
-    graph = (servable / "1" / "saved_model.pb").read_bytes()
-    (tmp_path / "1" / "saved_model.pb").write_bytes(graph)
-    with pytest.raises(ValueError, match="1 does not load: ") as error:
-        DevelopmentServer(tmp_path, "pairs")
-    assert "python -m export" in str(error.value)
-
-
-def make_command(servable, *flags):
-    command = [sys.executable, "-m", "export.serve", f"--model={servable}"]
-    return [*command, "--name=pairs", "--grpc_port=0", *flags]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_command_serves_until_a_signal(servable, number):
-    process = subprocess.Popen(
-        make_command(servable, "--rest_port=0"),
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    try:
-        url = next(line for line in process.stdout if "  REST  " in line).split()[1]
-        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:
-            assert json.load(response)["model_version_status"][0]["version"] == "1"
-        process.send_signal(number)
-        output, _ = process.communicate(timeout=TIMEOUT_S)
-    finally:
-        process.kill()
-    assert process.returncode == 0 and output.endswith("Ended.\n")
-
-
-@pytest.mark.slow
-def test_the_command_names_a_port_in_use(servable):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        result = subprocess.run(
-            make_command(servable, f"--rest_port={port}"),
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    assert result.returncode == 1
-    assert f"port {port}: Address already in use" in result.stderr.splitlines()[-1]
-    assert "Traceback" not in result.stderr

@@ -9,18 +9,19 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401  (registers the tokenizer's operations)
 
 from tf_multimodal.serving.fuzz_cases import GOOD, KINDS
-from tf_multimodal.serving.fuzzing import describe, fuzz
+from tf_multimodal.serving.fuzzing import OTHERS, describe, fuzz
 
 REQUESTS = 100
 
 
 @pytest.fixture(scope="module")
-def predict(servable):
-    return tf.saved_model.load(str(servable / "1")).signatures["serving_default"]
+def signatures(servable):
+    return tf.saved_model.load(str(servable / "1")).signatures
 
 
-def test_damaged_rows_harm_nobody(predict):
-    report = fuzz(predict, REQUESTS, seed=1)
+def test_damaged_rows_harm_nobody(signatures):
+    assert OTHERS.keys() < signatures.keys()
+    report = fuzz(signatures, REQUESTS, seed=1)
     assert report.failures == []
     assert report.counts.keys() == KINDS.keys()
     assert sum(sum(counts.values()) for counts in report.counts.values()) == REQUESTS
@@ -60,8 +61,21 @@ def fail(image_bytes, text):
     ],
 )
 def test_a_wrong_model_is_found(predict, failure):
-    failures = fuzz(predict, 40).failures
+    failures = fuzz({"serving_default": predict}, 40).failures
     assert any(failure in line for line in failures)
     assert any(line.startswith(GOOD) for line in failures) == (
         predict in (answer_by_neighbours, answer_without_a_sum)
     )
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_another_signature_that_fails_is_found(signatures, name):
+    def fail(**inputs):
+        raise tf.errors.InvalidArgumentError(None, None, "cannot decode")
+
+    def answer_nothing(**inputs):
+        return {"values": tf.fill([len(next(iter(inputs.values())))], np.nan)}
+
+    for function, failure in ((fail, "failed on"), (answer_nothing, "gives a wrong")):
+        found = fuzz({**signatures, name: function}, 20).failures
+        assert found and all(f"{name} {failure}" in line for line in found)

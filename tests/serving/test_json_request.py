@@ -69,7 +69,7 @@ def test_bytes_that_are_not_utf_8_stay_those_bytes():
         ({"rows": []}, "Missing 'inputs' or 'instances' key"),
         ({"inputs": [], "instances": []}, "expecting only one of"),
         ({"instances": []}, "No values in 'instances' array"),
-        ({"instances": {"x": "a"}}, "to be an list/array"),
+        ({"instances": {"x": "a"}}, "Expecting 'instances' to be an list/array"),
         ({"instances": ["a", {"x": "a"}]}, "value/list but got object at item 1"),
         ({"instances": [{"x": "a"}, "a"]}, "object but got list at item 1"),
         ({"instances": [{"x": "a"}, {}]}, "element: 1 .*keys must be equal to: x"),

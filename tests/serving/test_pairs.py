@@ -1,5 +1,7 @@
 """The rows that a SavedModel is verified with."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -14,7 +16,7 @@ from tf_multimodal.serving.pairs import (
 )
 
 
-def make_source(images, texts, are_paths=False) -> Source:
+def make_source(images, texts, are_paths=False, splits=None) -> Source:
     count = len(images)
     names = np.array([f"id{i}" for i in range(count)], dtype=object)
     return Source(
@@ -27,35 +29,50 @@ def make_source(images, texts, are_paths=False) -> Source:
         weights=np.ones(count, np.float32),
         ids=names,
         groups=names,
-        splits=np.array(["train"] + ["test"] * (count - 1), dtype=object),
+        splits=np.array(splits or ["test"] * count, dtype=object),
         files=names,
         rows=np.arange(count),
     )
 
 
 def test_the_test_split_is_compared_where_there_is_one():
-    assert choose_split(make_source([b"i"] * 2, ["a", "b"])) == "test"
-    assert choose_split(make_source([b"i"], ["a"])) == "train"
+    splits = ["train", "test"]
+    assert choose_split(make_source([b"i"] * 2, ["a", "b"], splits=splits)) == "test"
+    assert choose_split(make_source([b"i"], ["a"], splits=["train"])) == "train"
 
 
 def test_pairs_come_from_all_over_the_split():
     source = make_source([b"i"] * 101, [str(i) for i in range(101)])
-    chosen = [int(pair.text) for pair in choose_pairs(source, "test", 5)]
-    assert len(chosen) == 5
-    assert chosen[0] == 1 and chosen[-1] == 100
-    assert len(choose_pairs(source, "test", 1000)) == 100
+    chosen = [int(pair.text) for pair in choose_pairs(source, max_rows=5)]
+    assert chosen == [0, 25, 50, 75, 100]
 
 
-def test_two_hundred_pairs_are_taken_where_there_are_as_many():
-    source = make_source([b"i"] * 1001, ["t"] * 1001)
-    assert len(choose_pairs(source, "test")) >= 200
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ((1000, 100, 100), {"test": 256}),
+        ((230, 100, 100), {"test": 230}),
+        ((72, 50, 900), {"test": 72, "validation": 50, "train": 78}),
+        ((72, 500, 900), {"test": 72, "validation": 128}),
+        ((0, 500, 900), {"validation": 256}),
+        ((7, 1, 3), {"test": 7, "validation": 1, "train": 3}),
+    ],
+)
+def test_test_pairs_are_filled_up_to_two_hundred(sizes, expected):
+    names = ("test", "validation", "train")
+    splits = [n for n, size in zip(names, sizes, strict=True) for _ in range(size)]
+    count = len(splits)
+    source = make_source([b"i"] * count, ["t"] * count, splits=splits)
+    found = Counter(pair.split for pair in choose_pairs(source))
+    assert found == expected and list(found) == list(expected)
 
 
 def test_pairs_are_read_from_their_files(tmp_path):
     (tmp_path / "a.png").write_bytes(b"stored")
-    images = ["", str(tmp_path / "a.png"), str(tmp_path / "gone.png"), ""]
-    source = make_source(images, ["t", "one", "two", ""], are_paths=True)
-    pairs = choose_pairs(source, "test")
+    (tmp_path / "empty.png").write_bytes(b"")
+    images = ["", *(str(tmp_path / f"{name}.png") for name in ("a", "gone", "empty"))]
+    source = make_source(images, ["", "one", "two", ""], are_paths=True)
+    pairs = choose_pairs(source)
     assert [(p.image_bytes, p.text) for p in pairs] == [
         (b"stored", "one"),
         (b"", "two"),
@@ -63,9 +80,15 @@ def test_pairs_are_read_from_their_files(tmp_path):
     assert "id1" in pairs[0].name
 
 
-def test_a_split_without_pairs_is_an_error():
-    with pytest.raises(ValueError, match="validation"):
-        choose_pairs(make_source([b"i", b"i"], ["a", "b"]), "validation")
+def test_rows_that_cannot_be_read_are_made_up_for(tmp_path):
+    gone = str(tmp_path / "gone.png")
+    source = make_source([gone, "", gone, ""], ["", "a", "", "b"], are_paths=True)
+    assert [pair.text for pair in choose_pairs(source, max_rows=2)] == ["a", "b"]
+
+
+def test_a_data_set_without_pairs_is_an_error():
+    with pytest.raises(ValueError, match="pairs.csv has no readable pair"):
+        choose_pairs(make_source([b"", b""], ["", ""]))
 
 
 def test_made_up_rows_have_every_status_of_serving(predictor):

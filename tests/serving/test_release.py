@@ -4,6 +4,7 @@ import json
 import pathlib
 import subprocess
 import sys
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -34,6 +35,7 @@ def verified(monkeypatch):
         return Verification(
             rows=12,
             real_rows=len(pairs),
+            rows_by_split=dict(Counter(pair.split for pair in pairs)),
             max_difference=2.5e-7,
             labels_agree=12,
             label_agreement=1.0,
@@ -56,7 +58,9 @@ def test_release_asks_about_the_runs_own_test_split(run_copy, tmp_path, verified
     ((folder, pairs, precision),) = verified
     assert precision == "bfloat16"
     ids = [pair.name.split("id ")[1].split(",")[0] for pair in pairs]
-    assert ids == ["a2", "a3", "a4", "a5", "a7"]  # a6 has neither image nor text
+    # a6 has neither image nor text.
+    assert ids == ["a2", "a3", "a4", "a5", "a7", "c1", "a1", "b1", "b2", "b3"]
+    assert [p.split for p in pairs] == ["test"] * 5 + ["validation"] + ["train"] * 4
     extra = release.folder / EXTRA_DIR
     record = json.loads((extra / "verify.json").read_text())
     assert record["rows"] == 12 and record["max_difference"] == 2.5e-7
@@ -72,10 +76,12 @@ def test_summary_says_what_was_compared_and_what_to_type(
     folder = tmp_path / "runs/my shop/export"
     text = release_lib.release_run(run_copy, folder).summary
     assert f"Exported {folder / '1'}\n" in text
-    assert "12: 6 pairs of the test split" in text and "2.5e-07" in text
+    assert "10 pairs of the data set (6 test, 1 validation, 3 train)" in text
+    assert "2.5e-07" in text
     assert f"-v '{folder}:/models/my_shop:ro'" in text
     assert "http://localhost:8501/v1/models/my_shop:predict" in text
     assert "TensorFlow Serving, 2.20.0 or newer" in text
+    assert "folded into convolutions: 3\n" in text
 
 
 def test_a_model_that_differs_is_not_released(small_run, tmp_path, monkeypatch):
@@ -112,11 +118,14 @@ def test_an_exported_preset_loads_and_predicts(run_copy, predictor):
 
 
 def test_a_format_that_does_not_answer_as_the_run_is_refused(run_copy, monkeypatch):
+    load_rightly = release_lib.onnx_model.load_onnx
+
     def load(path):
-        return lambda x: np.full((len(x["images"]), 3), 1 / 3, np.float32)
+        run = load_rightly(path)
+        return lambda x: run(x) * 0.999  # the same labels
 
     monkeypatch.setattr(release_lib.onnx_model, "load_onnx", load)
-    with pytest.raises(VerificationError, match="labels agree with the run's on"):
+    with pytest.raises(VerificationError, match="a probability differs by"):
         release_lib.release_run(run_copy, model_format="onnx")
     assert list((run_copy / "export_onnx").iterdir()) == []
 
@@ -135,6 +144,12 @@ def test_wrong_choices_are_named(small_run, tmp_path, options, message):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_file_in_the_place_of_the_output_is_named(small_run, tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(ValueError, match="out is a file"):
+        release_lib.release_run(small_run, tmp_path / "out")
+
+
 @pytest.mark.slow
 def test_command_exports_and_checks(small_run, tmp_path):
     done = run_export(f"--run={small_run}", f"--output={tmp_path / 'model'}")
@@ -142,7 +157,7 @@ def test_command_exports_and_checks(small_run, tmp_path):
     assert "docker run" in done.stdout and "session loader" in done.stdout
     extra = tmp_path / "model/1" / EXTRA_DIR
     record = json.loads((extra / "verify.json").read_text())
-    assert record["real_rows"] == 6 and record["max_difference"] <= 1e-5
+    assert record["real_rows"] == 10 and record["max_difference"] <= 1e-5
     assert record["labels_agree"] == record["rows"] == record["statuses_agree"]
 
 

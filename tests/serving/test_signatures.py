@@ -158,6 +158,32 @@ def test_tensors_of_preprocess_give_the_same_answer(ask, predictor):
     assert answer["status"].tolist() == statuses.tolist()
 
 
+def test_bad_tensors_do_not_fail_their_batch(ask):
+    """An id that the vocabulary lacks, or a NaN, masks that input of that row."""
+    images = [make_image(number) for number in range(7)]
+    texts = [b"a red bird"] * 7
+    good = ask("preprocess", image_bytes=images, text=texts)
+    del good["status"]
+    bad = {key: value.copy() for key, value in good.items()}
+    bad["token_ids"][1, 1] = 9_999_999
+    bad["token_ids"][2, 0] = -1
+    bad["segment_ids"][3, 2] = 2
+    bad["images"][4, 0, 0, 0] = np.nan
+    bad["images"][5, 0, 0, 0] = np.inf
+    bad["token_ids"][5, 1] = -7
+    answer = ask("tensors", **bad)
+    statuses = ["ok", *["undecodable_text"] * 3, *["undecodable_image"] * 2, "ok"]
+    assert [status.decode() for status in answer["status"]] == statuses
+    no_text = ask("image_only", image_bytes=images)["probabilities"]
+    no_image = ask("text_only", text=texts)["probabilities"]
+    nothing = ask("text_only", text=[b""])["probabilities"][0]
+    whole = ask("tensors", **good)["probabilities"]
+    expected = [whole[0], *no_text[1:4], no_image[4], nothing, whole[6]]
+    np.testing.assert_allclose(
+        answer["probabilities"], expected, rtol=0, atol=TOLERANCE
+    )
+
+
 def test_the_saved_model_sees_what_the_evaluation_sees(ask, predictor):
     """Every format, all eight orientations, and sizes that are not the model's."""
     turned = [make_turned(number, side_px=40) for number in range(1, 9)]

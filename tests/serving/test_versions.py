@@ -64,3 +64,47 @@ def test_a_folder_without_a_model_is_named(tmp_path, name):
     with pytest.raises(ValueError, match=f"no SavedModel in .*{name}") as error:
         versions.find_version(pathlib.Path(tmp_path, name))
     assert "python -m export" in str(error.value)
+
+
+def test_a_path_means_a_version(tmp_path):
+    for name in ("2", "10", "loose"):
+        write_model(tmp_path / name)
+    assert versions.locate_version(tmp_path) == (tmp_path / "10", tmp_path, 10, False)
+    pinned = versions.locate_version(tmp_path / "2")
+    assert pinned == (tmp_path / "2", tmp_path, 2, True)
+    loose = versions.locate_version(tmp_path / "loose")
+    assert loose == (tmp_path / "loose", tmp_path / "loose", None, True)
+
+
+def test_a_version_knows_its_number_from_inside(tmp_path, monkeypatch):
+    write_model(tmp_path / "3")
+    monkeypatch.chdir(tmp_path / "3")
+    located = versions.locate_version(".")
+    assert (located.base_dir, located.number) == (tmp_path, 3)
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("runs/two dogs/export", "two_dogs"),
+        ("models/pets-2.1", "pets-2.1"),
+        ("models/2cats", "2cats"),
+        ("models/사진", "__"),
+        ("models/...", "_.."),
+        ("models/--name=x", "_-name_x"),
+        ("/", "_"),
+    ],
+)
+def test_a_folder_gives_a_name_that_can_be_served(folder, name):
+    assert versions.make_name(folder) == name
+    versions.check_name(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", ".hidden", "-x", "--name=x", "a/b", "a:b", "사진", "a\n"]
+)
+def test_a_name_that_cannot_be_served_is_refused(name):
+    with pytest.raises(ValueError, match="cannot be a model's name") as error:
+        versions.check_name(name)
+    assert repr(name) in str(error.value) and "--name" in str(error.value)
+    versions.check_name(versions.clean_name(name))

@@ -70,6 +70,37 @@ def test_another_config_is_refused(trained, tiny_config):
         run.run(other, folder)
 
 
+def begin(folder, config, stored):
+    """A directory in which a run with a stored config has a state."""
+    directory = RunDirectory(folder)
+    directory.claim(config)
+    (directory.state / "step_0000000001").mkdir(parents=True)
+    directory.config.write_text(json.dumps(stored))
+    return directory
+
+
+def test_a_run_from_before_a_key_existed_goes_on(tmp_path, tiny_config):
+    stored = json.loads(tiny_config.to_json_best_effort())
+    del stored["data"]["max_image_px"]
+    directory = begin(tmp_path, tiny_config, stored)
+    directory.claim(tiny_config)
+    assert json.loads(directory.config.read_text()) == stored
+    other = tiny_config.copy_and_resolve_references()
+    other.data.max_image_px = 1000
+    with pytest.raises(RunDirectoryError) as error:
+        directory.claim(other)
+    lines = str(error.value).splitlines()
+    assert lines[1:-1] == ["  data.max_image_px: 50000000 -> 1000"]
+
+
+@pytest.mark.parametrize("damage", [{"colour": "red"}, {"train": 3}])
+def test_a_stored_config_that_cannot_be_read_is_named(tmp_path, tiny_config, damage):
+    stored = json.loads(tiny_config.to_json_best_effort()) | damage
+    directory = begin(tmp_path, tiny_config, stored)
+    with pytest.raises(RunDirectoryError, match=r"experiment\.json cannot be read"):
+        directory.claim(tiny_config)
+
+
 def test_a_foreign_directory_is_refused(tmp_path, tiny_config):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(RunDirectoryError, match="not empty and holds no run"):

@@ -11,7 +11,7 @@ from tf_multimodal.data.image_header import read_headers
 from tf_multimodal.data.jpeg_header import UPRIGHT, turn_upright
 from tf_multimodal.data.row_map import map_rows
 
-_CODES = {name: code for code, name in enumerate(spec.STATUSES)}
+_HEADERS = 32  # images whose headers `decode_dataset` reads at once
 
 
 def decode_image(
@@ -31,9 +31,42 @@ def decode_image(
     Raises:
         tf.errors.InvalidArgumentError: bytes that do not decode, or too many pixels.
     """
-    data, sizes, orientations = read_headers(tf.reshape(image_bytes, [1]))
-    is_allowed = tf.reduce_prod(sizes[0]) <= max_image_px
-    return _decode(tf.where(is_allowed, data[0], ""), orientations[0])
+    images = tf.reshape(image_bytes, [1])
+    data, orientations, _ = _read_allowed(images, max_image_px)
+    return _decode(data[0], orientations[0])
+
+
+def decode_dataset(
+    dataset: tf.data.Dataset, max_image_px: int = spec.MAX_IMAGE_PX
+) -> tf.data.Dataset:
+    """Decodes one image after the other, each in its own size.
+
+    The headers are read a batch at a time: a row at a time it takes longer than to
+    decode a small image.
+
+    Args:
+        dataset: of (index, image bytes): int64 and string scalars.
+        max_image_px: limit on width times height; a larger image is not decoded.
+
+    Returns:
+        A data set of (index, uint8 [h, w, 3]) in the same order, without the images
+        that do not decode.
+    """
+
+    def read(index: tf.Tensor, images: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        data, orientations, _ = _read_allowed(images, max_image_px)
+        return index, data, orientations
+
+    return (
+        dataset.batch(_HEADERS)
+        .map(read)
+        .unbatch()
+        .map(
+            lambda index, data, orientation: (index, _decode(data, orientation)),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+        .ignore_errors()
+    )
 
 
 def decode_batch(
@@ -67,9 +100,7 @@ def decode_batch(
     data = images
     if are_paths:
         data, is_read = map_rows(lambda path, _: tf.io.read_file(path), images, "")
-    data, sizes, orientations = read_headers(data)
-    is_too_large = tf.reduce_prod(sizes, 1) > max_image_px
-    data = tf.where(is_too_large, "", data)
+    data, orientations, is_too_large = _read_allowed(data, max_image_px)
     nothing = tf.zeros((size_px, size_px, 3))
 
     def load(row: tuple[tf.Tensor, tf.Tensor], position: tf.Tensor) -> tf.Tensor:
@@ -77,14 +108,14 @@ def decode_batch(
         return tf.ensure_shape(pixels, nothing.shape)
 
     pixels, is_decoded = map_rows(load, (data, orientations), nothing)
-    status = tf.fill(tf.shape(images), _CODES[spec.OK])
+    status = tf.fill(tf.shape(images), spec.STATUS_CODES[spec.OK])
     for condition, name in (
         (~is_decoded, spec.UNDECODABLE_IMAGE),
         (is_too_large, spec.IMAGE_TOO_LARGE),
         (~is_read, spec.UNREADABLE_IMAGE),
         (is_missing, spec.MISSING_INPUT),
     ):
-        status = tf.where(condition, _CODES[name], status)
+        status = tf.where(condition, spec.STATUS_CODES[name], status)
     return (
         tf.ensure_shape(pixels, (images.shape[0], *nothing.shape)),
         tf.ensure_shape(status, images.shape),
@@ -134,6 +165,15 @@ def explain_failure(
         reason = re.sub(r"\{\{.*?\}\} ?| ?\[Op:.*|\n.*", "", error.message).strip()
         return spec.UNDECODABLE_IMAGE, f"The image does not decode: {reason}"
     return spec.OK, ""
+
+
+def _read_allowed(
+    images: tf.Tensor, max_image_px: int
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns what to decode, string [b], orientations and which are too large."""
+    data, sizes, orientations = read_headers(images)
+    is_too_large = tf.reduce_prod(sizes, 1) > max_image_px
+    return tf.where(is_too_large, "", data), orientations, is_too_large
 
 
 def _decode(data: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:

@@ -83,14 +83,14 @@ class DroppedRows:
                 self.source.texts[index],
                 max_image_px,
             )
-            self._write(index)
+            self._write(index, status)
         if left_out:
             self.left_out.add(index)
         if fatal or len(self.left_out) > self.limit_fraction * self.num_rows:
             self.error = TooManyBadRows(self._describe(fatal))
             raise self.error
 
-    def _write(self, index: int) -> None:
+    def _write(self, index: int, status: str) -> None:
         identity = str(self.source.ids[index])
         if self.path is None or identity in self._named:
             return
@@ -99,6 +99,7 @@ class DroppedRows:
             "file": str(self.source.files[index]),
             "row": int(self.source.rows[index]),
             "id": identity,
+            "status": status,
             "reason": self.reasons[index],
         }
         with self.path.open("a", encoding="utf-8") as file:

@@ -10,9 +10,11 @@ import tensorflow as tf
 _EXTENSION, _FRAME = 0x21, 0x2C  # how a block begins
 _GRAPHIC_CONTROL = 0xF9  # the extension that names the transparent colour
 _NOWHERE = -1  # a position
-_EXTENSIONS = 256  # in front of the first frame, at most
-_HOPS = 20_000  # over runs of sub-blocks, at most
-_RUN = 64  # sub-blocks of one size, passed in one hop
+_RUN = 1024  # sub-blocks of one size, at most, that are passed in one hop
+# Of a file. 300 are enough for the 75 MB of sub-blocks, all but the last of 255 bytes,
+# that 50 million pixels can take (12 bits each); XMP, read as sub-blocks, takes about
+# one for 80 characters.
+_HOPS = 2000
 _HEADER = 13  # bytes in front of the global palette
 _DESCRIPTOR = 10  # bytes of a frame's
 
@@ -24,29 +26,28 @@ def cut_first_frame(image_bytes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image_bytes: string scalar, a GIF.
 
     Returns:
-        string scalar, empty where there is no frame; and int64 [2], its width and
-        height.
+        string scalar, empty where there is no frame, or too many small blocks; and
+        int64 [2], its width and height, 0 where there is none.
     """
     data = tf.io.decode_raw(image_bytes, tf.uint8)
 
     def skip_extension(
-        position: tf.Tensor, control: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+        position: tf.Tensor, hops: tf.Tensor, control: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         is_control = _at(data, position + 1) == _GRAPHIC_CONTROL
         control = tf.where(is_control, position, control)
-        return _skip_blocks(data, position + 2), control
+        return *_skip_blocks(data, position + 2, hops), control
 
     first = _HEADER + _measure_palette(_at(data, 10))
-    frame, control = tf.while_loop(
-        lambda position, _: _at(data, position) == _EXTENSION,
+    frame, hops, control = tf.while_loop(
+        lambda position, hops, _: (hops > 0) & (_at(data, position) == _EXTENSION),
         skip_extension,
-        (first, tf.constant(_NOWHERE)),
-        maximum_iterations=_EXTENSIONS,
+        (first, tf.constant(_HOPS), tf.constant(_NOWHERE)),
     )
     low, high = (tf.stack([_at(data, frame + i) for i in p]) for p in ((5, 7), (6, 8)))
     size = tf.cast(low + 256 * high, tf.int64)
     own_palette = _measure_palette(_at(data, frame + 9))
-    end = _skip_blocks(data, frame + _DESCRIPTOR + own_palette + 1)
+    end, hops = _skip_blocks(data, frame + _DESCRIPTOR + own_palette + 1, hops)
     end = tf.minimum(end, tf.size(data))
 
     cut = tf.strings.join([tf.strings.substr(image_bytes, 0, end), ";"])
@@ -59,8 +60,8 @@ def cut_first_frame(image_bytes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     )
     # The frame alone: its offset in the animation would leave a part of it outside.
     cut = _write(cut, frame + 1, bytes(4))
-    is_frame = _at(data, frame) == _FRAME
-    return tf.where(is_frame, cut, ""), size
+    is_frame = (hops > 0) & (_at(data, frame) == _FRAME)
+    return tf.where(is_frame, cut, ""), tf.where(is_frame, size, 0)
 
 
 def _at(data: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
@@ -74,22 +75,34 @@ def _measure_palette(flags: tf.Tensor) -> tf.Tensor:
     return tf.where(flags >= 0x80, 3 * colours, 0)
 
 
-def _skip_blocks(data: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
-    """Returns the position behind a chain of sub-blocks and its terminator."""
+def _skip_blocks(
+    data: tf.Tensor, position: tf.Tensor, hops: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Passes a chain of sub-blocks and its terminator, which costs a hop as well.
 
-    def hop(position: tf.Tensor) -> tuple[tf.Tensor]:
+    Args:
+        data: uint8 [n], the file.
+        position: int32 scalar, of the first sub-block.
+        hops: int32 scalar, how many are left.
+
+    Returns:
+        The position behind, and the hops that are left; without one, the chain was
+        not passed.
+    """
+
+    def hop(position: tf.Tensor, hops: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         size = _at(data, position)
         sizes = data[position : position + _RUN * (size + 1) : size + 1]
         is_same = tf.cast(tf.cast(sizes, tf.int32) == size, tf.int32)
-        return (position + tf.reduce_sum(tf.math.cumprod(is_same)) * (size + 1),)
+        count = tf.reduce_sum(tf.math.cumprod(is_same))
+        return position + count * (size + 1), hops - 1
 
-    (position,) = tf.while_loop(
-        lambda position: _at(data, position) > 0,
+    position, hops = tf.while_loop(
+        lambda position, hops: (hops > 0) & (_at(data, position) > 0),
         hop,
-        (position,),
-        maximum_iterations=_HOPS,
+        (position, hops),
     )
-    return position + 1
+    return position + 1, hops - 1
 
 
 def _whiten(gif: tf.Tensor, control: tf.Tensor, colour: tf.Tensor) -> tf.Tensor:

@@ -11,34 +11,35 @@ NAMED = 3  # groups that a warning names
 
 
 def compute_groups(
-    ids: np.ndarray, texts: np.ndarray, images: np.ndarray, are_paths: bool
+    ids: np.ndarray,
+    texts: np.ndarray,
+    images: np.ndarray,
+    are_paths: bool,
+    max_image_px: int = spec.MAX_IMAGE_PX,
 ) -> np.ndarray:
     """Groups rows with nearly equal images or equal texts; decodes every image.
 
     Args:
         ids, texts: object [n] of str.
         images: object [n], encoded bytes or paths; empty: no image. One that does
-            not decode counts as none.
+            not decode, or is too large, counts as none.
         are_paths: what `images` holds.
+        max_image_px: limit on width times height of an image.
 
     Returns:
         object [n] of str, the name of each row's group.
     """
-
-    def load(index: tf.Tensor, image: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        image_bytes = tf.io.read_file(image) if are_paths else image
-        return index, decode.decode_image(image_bytes)
-
     hashes: list[bytes | None] = [None] * len(ids)
     given = [index for index, image in enumerate(images) if image]
     if given:
-        dataset = (
-            tf.data.Dataset.from_tensor_slices((given, [images[i] for i in given]))
-            .map(load, num_parallel_calls=tf.data.AUTOTUNE)
-            .ignore_errors()
-            .prefetch(tf.data.AUTOTUNE)
-        )
-        for index, image in dataset.as_numpy_iterator():
+        dataset = tf.data.Dataset.from_tensor_slices((given, images[given].tolist()))
+        if are_paths:
+            dataset = dataset.map(
+                lambda index, path: (index, tf.io.read_file(path)),
+                num_parallel_calls=tf.data.AUTOTUNE,
+            ).ignore_errors()
+        dataset = decode.decode_dataset(dataset, max_image_px)
+        for index, image in dataset.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
             hashes[index] = duplicates.compute_dhash(image)
     return duplicates.group_duplicates(list(ids), list(texts), hashes)
 

@@ -46,6 +46,7 @@ def read_manifest(
     classes: Sequence[str] | None = None,
     require_labels: bool = True,
     split_fractions: Sequence[float] = (0.7, 0.15, 0.15),
+    max_image_px: int = spec.MAX_IMAGE_PX,
     optional: Collection[str] = (),
     settings: Settings = CONFIG_KEYS,
 ) -> Source:
@@ -62,6 +63,7 @@ def read_manifest(
         require_labels: False reads neither label, split nor weight, and makes no
             groups: labels are -1 and splits empty.
         split_fractions: share of train, validation and test.
+        max_image_px: a larger image plays no part in the groups.
         optional: roles whose column the manifest may lack, whatever `columns` says.
         settings: what the messages say to set.
 
@@ -92,7 +94,7 @@ def read_manifest(
     labels, groups = np.full(len(rows), -1, np.int32), ids
     if require_labels:
         labels, classes = _make_labels(path, columns["label"], rows, classes)
-        groups = grouping.compute_groups(ids, texts, images, are_paths=True)
+        groups = grouping.compute_groups(ids, texts, images, True, max_image_px)
         if "split" in columns:
             grouping.warn_of_leaks(path.name, ids, groups, splits)
         else:

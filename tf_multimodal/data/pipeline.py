@@ -14,8 +14,8 @@ from tf_multimodal.data.source import Source
 SHUFFLE, IMAGE, TOKENS, MODALITIES = range(4)
 
 Inputs = dict[str, tf.Tensor]
-_OK = spec.STATUSES.index(spec.OK)
-_MISSING_INPUT = spec.STATUSES.index(spec.MISSING_INPUT)
+_OK = spec.STATUS_CODES[spec.OK]
+_MISSING_INPUT = spec.STATUS_CODES[spec.MISSING_INPUT]
 
 
 def make_train_dataset(

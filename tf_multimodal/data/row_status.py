@@ -4,8 +4,6 @@ import tensorflow as tf
 
 from tf_multimodal.data import decode, spec
 
-_CODES = {name: code for code, name in enumerate(spec.STATUSES)}
-
 
 def check_texts(texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Finds the texts that are not UTF-8, and empties them.
@@ -18,8 +16,8 @@ def check_texts(texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         `undecodable_text`.
     """
     repaired = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
-    is_text = repaired == texts
-    status = tf.where(is_text, _CODES[spec.OK], _CODES[spec.UNDECODABLE_TEXT])
+    is_text, codes = repaired == texts, spec.STATUS_CODES
+    status = tf.where(is_text, codes[spec.OK], codes[spec.UNDECODABLE_TEXT])
     return tf.where(is_text, texts, ""), status
 
 
@@ -36,7 +34,8 @@ def combine(
     Returns:
         int32 [b], positions in `spec.STATUSES`.
     """
-    ok, missing = _CODES[spec.OK], _CODES[spec.MISSING_INPUT]
+    ok = spec.STATUS_CODES[spec.OK]
+    missing = spec.STATUS_CODES[spec.MISSING_INPUT]
     status = tf.where(has_input, ok, missing)
     for trouble in (text_status, image_status):
         is_trouble = (trouble != ok) & (trouble != missing)

@@ -1,9 +1,14 @@
-"""The format number of a run directory, in its versions.json."""
+"""The format number of a run directory, in its versions.json.
+
+It is raised when code of today reads an older run in another way than the code that
+wrote it, or not at all. A key that is added does not raise it: runs without it get its
+default. Older code refuses a key that it does not know, whatever the number.
+"""
 
 import json
 import pathlib
 
-RUN_FORMAT = 1  # raised when older code could not read, or would misread, a run
+RUN_FORMAT = 1
 
 
 class RunFormatError(ValueError):

@@ -30,10 +30,15 @@ def load_source(config: Any) -> Source:
     data = config.data
     if data.manifest:
         source = read_manifest(
-            data.manifest, data.columns.to_dict(), split_fractions=data.split_fractions
+            data.manifest,
+            data.columns.to_dict(),
+            split_fractions=data.split_fractions,
+            max_image_px=data.max_image_px,
         )
     else:
-        source = read_tfds(data.tfds, config.cache_dir, data.split_fractions)
+        source = read_tfds(
+            data.tfds, config.cache_dir, data.split_fractions, data.max_image_px
+        )
     if data.mask_label_words:
         source = _mask_label_words(source)
     _check_splits(source, data)

@@ -36,6 +36,7 @@ STATUSES = (
     IMAGE_TOO_LARGE,
     UNDECODABLE_TEXT,
 )
+STATUS_CODES = {name: code for code, name in enumerate(STATUSES)}
 
 MAX_IMAGE_PX = 50_000_000  # width times height; the default limit
 

@@ -16,7 +16,10 @@ SPLIT_NAMES = {"val": "validation", "valid": "validation", "dev": "validation"}
 
 
 def read_tfds(
-    settings: Any, cache_dir: str, split_fractions: Sequence[float]
+    settings: Any,
+    cache_dir: str,
+    split_fractions: Sequence[float],
+    max_image_px: int = spec.MAX_IMAGE_PX,
 ) -> Source:
     """Prepares a data set where that is not done yet, and reads it into memory.
 
@@ -27,6 +30,7 @@ def read_tfds(
         settings: `config.data.tfds`.
         cache_dir: folder of prepared data.
         split_fractions: share of train, validation and test.
+        max_image_px: a larger image plays no part in the groups.
 
     Raises:
         ValueError: the name, a feature or the training split is not there, or a
@@ -51,7 +55,11 @@ def read_tfds(
     groups = columns.get("group")
     if groups is None:
         groups = grouping.compute_groups(
-            columns["id"], columns["text"], columns["image"], are_paths=False
+            columns["id"],
+            columns["text"],
+            columns["image"],
+            are_paths=False,
+            max_image_px=max_image_px,
         )
     splits = _complete_splits(name, columns["split"], labels, groups, split_fractions)
     grouping.warn_of_leaks(name, columns["id"], groups, splits)

@@ -38,8 +38,8 @@ class Validation:
         indices: np.ndarray,
         batch_size: int,
     ) -> None:
-        self.model, self.preprocessor = model, preprocessor
-        self.source, self.indices = source, indices
+        self.model, self.source, self.indices = model, source, indices
+        self.max_image_px = preprocessor.max_image_px
         splits = " and ".join(sorted(set(source.splits[indices])))
         name = f"the split {splits} of {source.name}"
         metrics.check_weights(source.weights[indices], name)
@@ -52,7 +52,7 @@ class Validation:
         if not len(self.indices):
             return {}
         batches = predictions.predict_dataset(
-            self.model, self.preprocessor, self.source, self.dataset
+            self.model, self.source, self.dataset, self.max_image_px
         )
         found = predictions.concatenate(list(batches), self.model.num_classes)
         values = metrics.compute_metrics(

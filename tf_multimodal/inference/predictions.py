@@ -98,14 +98,20 @@ def predict_batches(
         mask_images=mask_images,
         mask_texts=mask_texts,
     )
-    return predict_dataset(model, preprocessor, source, dataset)
+    return predict_dataset(model, source, dataset, preprocessor.max_image_px)
 
 
 def predict_dataset(
-    model: ImageTextClassifier, preprocessor: Any, source: Source, dataset: Any
+    model: ImageTextClassifier, source: Source, dataset: Any, max_image_px: int
 ) -> Iterator[Predictions]:
-    """Yields the predictions for batches of `pipeline.make_eval_dataset`."""
-    max_image_px = preprocessor.max_image_px
+    """Yields the predictions for batches of `pipeline.make_eval_dataset`.
+
+    Args:
+        model: may have its preprocessor detached.
+        source: the rows that the batches are of.
+        dataset: the batches.
+        max_image_px: the limit that they were made with, for the reasons.
+    """
     for batch in dataset:
         inputs = batch[spec.INPUTS]
         # Keras compiles this once a model. Not `model.predict_on_batch`: with a

@@ -38,10 +38,9 @@ def check_preset(folder: str | pathlib.Path) -> None:
     """
     for path in sorted(pathlib.Path(folder).glob("*.json")):
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:
+            _check_value(json.loads(path.read_text(encoding="utf-8")), path, "")
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise UnsafePresetError(f"{path} is not a JSON file: {error}") from error
-        _check_value(content, path, "")
 
 
 def _check_value(value: Any, path: pathlib.Path, key: str) -> None:

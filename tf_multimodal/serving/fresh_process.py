@@ -2,19 +2,24 @@
 
     python -I fresh_process.py MODEL_FOLDER WORK_FOLDER
 
-A program of its own, which imports nothing of the project. The model is loaded by
-TensorFlow's C++ session loader, as TensorFlow Serving does, so a Python object
+A program of its own, in which importing Keras, KerasHub or the project is an error
+from the first line on. Of TensorFlow Text it loads the libraries of operations, which
+are what TensorFlow Serving links, and none of the Python code. The model is loaded
+by TensorFlow's C++ session loader, as TensorFlow Serving does, so a Python object
 that the graph forgot cannot help out; and once more by the code of the command
-`saved_model_cli`. WORK_FOLDER holds requests.jsonl, a row of TensorFlow Serving's
-REST interface a line, with `real`: the row may be timed. Written there:
+`saved_model_cli`. The warm-up requests beside it are sent, too. WORK_FOLDER holds
+requests.jsonl, a row of TensorFlow Serving's REST interface a line, with `real`: the
+row may be timed. Written there:
 
     answers.npz     SIGNATURE/OUTPUT, [rows, ...]; `saved_model_cli/OUTPUT` for the
                     rows `saved_model_cli/rows`
     latency.json    part -> batch size -> p50 and p95 in milliseconds
+    error.txt       instead of the two: in a line, why the model is of no use
 """
 
 import base64
 import contextlib
+import importlib.util
 import io
 import json
 import pathlib
@@ -23,7 +28,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-PROJECT_MODULES = ("tf_multimodal", "keras_hub")
+BLOCKED_MODULES = ("keras", "tf_keras", "keras_hub", "tf_multimodal")
+TEXT_OPS = "python/ops/*.so"
+NEEDED_SIGNATURES = ("serving_default", "preprocess", "tensors")
+WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"  # TensorFlow Serving's name
 BATCH_ROWS = 32
 CLI_ROWS = 4
 TIMED_BATCH_SIZES = (1, 8, 32)
@@ -37,14 +45,45 @@ Signature = Callable[[Arrays], Arrays]
 
 
 def main(model_dir: str, work_dir: str) -> None:
-    """Reads the requests, asks the model in both ways and writes the answers."""
+    """Asks the model; ends with a line where it is damaged or does not answer."""
     # From here on an import of these is an error.
-    sys.modules.update(dict.fromkeys(PROJECT_MODULES))  # type: ignore[arg-type]
+    sys.modules.update(dict.fromkeys(BLOCKED_MODULES))  # type: ignore[arg-type]
+    import tensorflow as tf
+    from google.protobuf.message import DecodeError
+
+    load_text_ops()
+    damages = (OSError, RuntimeError, ValueError, DecodeError, tf.errors.OpError)
+    try:
+        answer_requests(model_dir, pathlib.Path(work_dir))
+    except damages as error:
+        # TensorFlow's messages go on for pages, with where the graph was made.
+        line = f"{type(error).__name__}: {error}".splitlines()[0][:500]
+        (pathlib.Path(work_dir) / "error.txt").write_text(line, encoding="utf-8")
+        sys.exit(line)
+
+
+def load_text_ops() -> None:
+    """Loads TensorFlow Text's operations, without its Python code, which needs Keras.
+
+    Raises:
+        FileNotFoundError: the package has no libraries where it had them so far.
+    """
+    import tensorflow as tf
+
+    spec = importlib.util.find_spec("tensorflow_text")
+    folders = spec.submodule_search_locations if spec else None
+    paths = [p for name in folders or () for p in pathlib.Path(name).glob(TEXT_OPS)]
+    if not paths:
+        raise FileNotFoundError(f"There is no {TEXT_OPS} in tensorflow_text.")
+    for path in sorted(paths):
+        tf.load_op_library(str(path))
+
+
+def answer_requests(model_dir: str, work: pathlib.Path) -> None:
+    """Reads the requests, asks the model in both ways and writes the answers."""
     import numpy as np
     import tensorflow as tf
-    import tensorflow_text  # noqa: F401  (registers the tokenizer's operations)
 
-    work = pathlib.Path(work_dir)
     rows = read_requests(work / "requests.jsonl")
     with tf.compat.v1.Session(graph=tf.Graph()) as session:
         model = tf.compat.v1.saved_model.loader.load(session, ["serve"], model_dir)
@@ -53,6 +92,9 @@ def main(model_dir: str, work_dir: str) -> None:
             for name, definition in model.signature_def.items()
             if not name.startswith("__")  # TensorFlow's own
         }
+        if missing := [name for name in NEEDED_SIGNATURES if name not in signatures]:
+            raise ValueError(f"There is no signature {missing[0]} in {model_dir}.")
+        replay_warmup(signatures, pathlib.Path(model_dir) / WARMUP_FILE)
         answers = answer_rows(signatures, rows)
         latency = measure_latency(signatures, [row for row in rows if row["real"]])
     chosen = np.unique(np.linspace(0, len(rows) - 1, CLI_ROWS).astype(int))
@@ -87,6 +129,29 @@ def make_signature(session: Any, definition: Any) -> Signature:
 def make_feed(rows: Sequence[dict[str, Any]]) -> Arrays:
     """Returns rows as the inputs of the signatures that read bytes."""
     return {key: [row[key] for row in rows] for key in ("image_bytes", "text")}
+
+
+def replay_warmup(signatures: dict[str, Signature], path: pathlib.Path) -> None:
+    """Sends the requests beside the model, as a server does before it is ready.
+
+    Raises:
+        ValueError: there are none, or the model does not answer one.
+    """
+    import tensorflow as tf
+    from google.protobuf.message import DecodeError
+    from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
+
+    number = 0
+    try:
+        for record in tf.compat.v1.io.tf_record_iterator(str(path)):
+            number += 1
+            request = PredictionLog.FromString(record).predict_log.request
+            ask = signatures[request.model_spec.signature_name]
+            ask({key: tf.make_ndarray(value) for key, value in request.inputs.items()})
+    except (DecodeError, LookupError, TypeError, tf.errors.OpError) as error:
+        raise ValueError(f"{path}, request {number}: {error}") from error
+    if not number:
+        raise ValueError(f"{path} holds no requests.")
 
 
 def answer_rows(
@@ -207,10 +272,10 @@ def ask_saved_model_cli(
 
 
 def check_listing(output: str, names: dict[str, Signature]) -> None:
-    """Ends the process if `saved_model_cli show --all` left a signature out."""
+    """Raises `ValueError` if `saved_model_cli show --all` left a signature out."""
     missing = [name for name in names if f"signature_def['{name}']:" not in output]
     if missing:
-        sys.exit(f"saved_model_cli does not list the signatures {', '.join(missing)}.")
+        raise ValueError(f"saved_model_cli does not list {', '.join(missing)}.")
 
 
 if __name__ == "__main__":

@@ -173,6 +173,14 @@ def _enlarge(draw: Draw) -> bytes:
     return bytes(image)
 
 
+def _crumble(draw: Draw) -> bytes:
+    """Returns a legal GIF with more small blocks in front than are passed."""
+    image = encode_image(draw, "GIF")
+    place = 13 + 3 * (2 << (image[10] & 7))  # behind the header and its palette
+    comment = b"\x21\xfe" + b"\x01 \x02  " * 100 + b"\x00"
+    return image[:place] + comment * 40 + image[place:]
+
+
 def _lengthen(text: str) -> bytes:
     return (text * 100_000)[:100_000].encode()
 
@@ -198,6 +206,10 @@ KINDS: dict[str, tuple[tuple[str, ...], Make]] = {
     "animated GIF": (
         (spec.OK,),
         _replace_image(lambda draw: _draw_animation(draw, "GIF")),
+    ),
+    "GIF of small blocks": (
+        (spec.UNDECODABLE_IMAGE,),
+        _replace_image(_crumble),
     ),
     "animated WebP": (
         (spec.OK, spec.UNDECODABLE_IMAGE),

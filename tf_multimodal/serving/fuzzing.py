@@ -11,6 +11,13 @@ import tensorflow as tf
 from tf_multimodal.data import spec
 from tf_multimodal.serving.fuzz_cases import Case, make_cases
 
+# What the other signatures take; of their answers only the values are checked.
+OTHERS = {
+    "features": ("image_bytes", "text"),
+    "preprocess": ("image_bytes", "text"),
+    "image_only": ("image_bytes",),
+    "text_only": ("text",),
+}
 TOLERANCE = 1e-6  # of a probability, between a row in a batch and the row alone
 MAX_BATCH = 16
 
@@ -30,12 +37,12 @@ class Report:
     failures: list[str] = dataclasses.field(default_factory=list)
 
 
-def fuzz(predict: Any, requests: int, seed: int = 0) -> Report:
+def fuzz(signatures: Mapping[str, Any], requests: int, seed: int = 0) -> Report:
     """Asks a model in batches of mixed rows, and again row by row.
 
     Args:
-        predict: the signature `serving_default` of a loaded SavedModel that reads
-            both image and text.
+        signatures: of a loaded SavedModel that reads both image and text;
+            `serving_default`, and those of `OTHERS` that are there.
         requests: number of rows, a third of them good.
         seed: of the damage and of the batches.
     """
@@ -44,7 +51,8 @@ def fuzz(predict: Any, requests: int, seed: int = 0) -> Report:
     while requests > 0:
         size = min(requests, int(draw.integers(1, MAX_BATCH + 1)))
         batch = list(itertools.islice(cases, size))
-        _check_batch(predict, batch, report)
+        _check_batch(signatures["serving_default"], batch, report)
+        _check_others(signatures, batch, report)
         requests -= size
     return report
 
@@ -86,6 +94,28 @@ def _check_batch(predict: Any, batch: list[Case], report: Report) -> None:
                 )
         if problem:
             report.failures.append(f"{_name(case)}:{problem}")
+
+
+def _check_others(
+    signatures: Mapping[str, Any], batch: list[Case], report: Report
+) -> None:
+    for name, keys in OTHERS.items():
+        if name not in signatures:
+            continue
+        inputs = {
+            key: _make_tensor([getattr(case, key) for case in batch]) for key in keys
+        }
+        try:
+            answer = signatures[name](**inputs)
+        except tf.errors.OpError as error:
+            names = "; ".join(map(_name, batch))
+            report.failures.append(f"{name} failed on {names}: {error.message}")
+            continue
+        for key, value in answer.items():
+            rows = value.numpy()
+            is_float = rows.dtype.kind == "f"
+            if len(rows) != len(batch) or (is_float and not np.isfinite(rows).all()):
+                report.failures.append(f"{name} gives a wrong {key}: {rows}")
 
 
 def _ask(

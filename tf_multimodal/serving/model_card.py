@@ -32,7 +32,6 @@ Keys of `model_card.json`, format 1:
 import hashlib
 import json
 import pathlib
-import re
 from collections import Counter
 from collections.abc import Mapping
 from importlib import metadata
@@ -46,7 +45,7 @@ from tf_multimodal.inference.predictor import Predictor
 from tf_multimodal.inference.run_reader import read_run
 from tf_multimodal.serving.card_markdown import make_markdown
 from tf_multimodal.serving.model_file import read_signatures
-from tf_multimodal.serving.versions import EXTRA_DIR
+from tf_multimodal.serving.versions import EXTRA_DIR, clean_name
 from tf_multimodal.serving.warmup import ALLOWED_BATCH_SIZES
 
 FORMAT = 1
@@ -126,7 +125,7 @@ def make_model_card(
     versions = _read_json(run_dir / "versions.json")
     return {
         "format": FORMAT,
-        "name": re.sub(r"[^\w.-]", "_", run_dir.resolve().name),
+        "name": clean_name(run_dir.resolve().name),
         "classes": list(predictor.classes),
         "modalities": preprocessor.modalities,
         "image_size_px": preprocessor.image_size_px if has_image else None,

@@ -6,9 +6,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
-# TensorFlow Serving's names: of signatures that take requests, and of the folder
-# for files beside a model.
-PREDICT_METHOD = "tensorflow/serving/predict"
+PREDICT_METHOD = "tensorflow/serving/predict"  # marks a signature for requests
 
 
 def read_meta_graph(folder: pathlib.Path) -> Any:

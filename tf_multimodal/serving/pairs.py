@@ -1,6 +1,7 @@
 """The rows that a SavedModel is verified with: real ones and broken ones."""
 
 import dataclasses
+import os
 import pathlib
 import struct
 from collections.abc import Sequence
@@ -9,8 +10,9 @@ import numpy as np
 
 from tf_multimodal.data.source import Source
 
+MIN_ROWS = 200  # of real pairs, where the data set has as many
 MAX_ROWS = 256
-SPLITS = ("test", "validation", "train")  # the first with rows is compared
+SPLITS = ("test", "validation", "train")  # in the order in which they are taken
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 HUGE_SIDE_PX = 100_000
 RGB8 = (8, 2, 0, 0, 0)  # depth, colour, compression, filter, interlace of a PNG
@@ -23,35 +25,39 @@ class Pair:
     image_bytes: bytes
     text: str | bytes  # bytes need not be UTF-8
     name: str  # for messages
+    split: str = ""  # of the data set; a row that is made up has none
 
 
 def choose_split(source: Source) -> str:
-    """Returns the split to compare: `test`, or the next one that has rows."""
+    """Returns the split to compare whole: `test`, or the next one that has rows."""
     return next((s for s in SPLITS if len(source.get_indices(s))), SPLITS[0])
 
 
-def choose_pairs(source: Source, split: str, max_rows: int = MAX_ROWS) -> list[Pair]:
-    """Returns pairs spread evenly over a split, bytes as they are stored.
+def choose_pairs(
+    source: Source, min_rows: int = MIN_ROWS, max_rows: int = MAX_ROWS
+) -> list[Pair]:
+    """Returns pairs of the test split, filled up from validation and train.
+
+    Args:
+        source: the data set.
+        min_rows: where `test` has fewer, the other splits fill up to this number.
+        max_rows: of `test`, or of the first split that has any.
+
+    Returns:
+        The pairs, those of a split spread evenly over it, bytes as they are stored.
 
     Raises:
-        ValueError: the split has no readable pair.
+        ValueError: the data set has no readable pair.
     """
-    indices = source.get_indices(split)
-    if len(indices) > max_rows:
-        indices = indices[np.linspace(0, len(indices) - 1, max_rows).astype(int)]
-    pairs = []
-    for index in indices:
-        image = source.images[index]
-        if source.images_are_paths and image:
-            path = pathlib.Path(image)
-            image = path.read_bytes() if path.is_file() else b""
-        pair = Pair(image or b"", source.texts[index], source.describe_row(index))
-        if pair.image_bytes or pair.text:
-            pairs.append(pair)
+    pairs: list[Pair] = []
+    for split in SPLITS:
+        wanted = (min_rows if pairs else max_rows) - len(pairs)
+        if wanted > 0:
+            pairs += _read_pairs(source, split, wanted)
     if not pairs:
         raise ValueError(
-            f"{source.name} has no readable pair in its {split} split to verify "
-            "the exported model with: expected at least one image or text."
+            f"{source.name} has no readable pair to verify the exported model with: "
+            "expected at least one image or text."
         )
     return pairs
 
@@ -72,3 +78,29 @@ def make_edge_pairs(pairs: Sequence[Pair]) -> list[Pair]:
         Pair(image, b"caf\xe9", "made up: text that is not UTF-8"),
         Pair(image, "word " * 20_000, "made up: text of 100,000 characters"),
     ]
+
+
+def _read_pairs(source: Source, split: str, max_rows: int) -> list[Pair]:
+    indices = [i for i in source.get_indices(split) if _has_input(source, i)]
+    if len(indices) > max_rows:
+        chosen = np.linspace(0, len(indices) - 1, max_rows).astype(int)
+        indices = [indices[i] for i in chosen]
+    return [
+        Pair(_read_image(source, i), source.texts[i], source.describe_row(i), split)
+        for i in indices
+    ]
+
+
+def _has_input(source: Source, index: int) -> bool:
+    image = source.images[index]
+    if source.images_are_paths and image:
+        image = os.path.isfile(image) and os.path.getsize(image)
+    return bool(image or source.texts[index])
+
+
+def _read_image(source: Source, index: int) -> bytes:
+    image = source.images[index]
+    if source.images_are_paths and image:
+        path = pathlib.Path(image)
+        return path.read_bytes() if path.is_file() else b""
+    return image or b""

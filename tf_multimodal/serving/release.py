@@ -5,6 +5,7 @@ import json
 import pathlib
 import shlex
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -32,7 +33,8 @@ from tf_multimodal.serving.versions import make_name, write_next_version
 Tensors = dict[str, np.ndarray]
 
 FORMATS = ("saved_model", "keras_preset", "onnx", "tflite")
-RECORD_FILE = "comparison.json"  # of the other formats
+COMPARISON_FILE = "comparison.json"
+MAX_DIFFERENCE = 1e-4  # of a probability, of other formats in float32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,12 +92,15 @@ def release_run(
             f"--format={model_format} is written in float32 only. Received: "
             f"--precision={precision}"
         )
-    predictor = Predictor.from_run(run_dir, dtype="float32")
-    source = load_run_source(read_run(run_dir))
-    job = _Job(predictor, source, choose_split(source), precision, intended_use)
     if output_dir is None:
         name = "export" if model_format == "saved_model" else f"export_{model_format}"
         output_dir = pathlib.Path(run_dir) / name
+    output_dir = pathlib.Path(output_dir)
+    if output_dir.exists() and not output_dir.is_dir():
+        raise ValueError(f"{output_dir} is a file. Expected a folder for the versions.")
+    predictor = Predictor.from_run(run_dir, dtype="float32")
+    source = load_run_source(read_run(run_dir))
+    job = _Job(predictor, source, choose_split(source), precision, intended_use)
     summaries = []
 
     def write(folder: pathlib.Path) -> None:
@@ -115,7 +120,7 @@ def describe_serving(folder: pathlib.Path) -> str:
     mount = shlex.quote(f"{model_dir}:/models/{name}:ro")
     return f"""\
 Serve it with TensorFlow Serving, {OLDEST_SERVER} or newer:
-  docker run --rm -p 8501:8501 -v {mount} \\
+  docker run --rm -p 127.0.0.1:8501:8501 -v {mount} \\
     -e MODEL_NAME={name} tensorflow/serving
 Ask it:
   printf '{{"instances": [{{"image_bytes": {{"b64": "%s"}}, "text": "%s"}}]}}' \\
@@ -125,17 +130,18 @@ What an operator needs around it: python -m export.bundle"""
 
 
 def _write_saved_model(job: _Job, folder: pathlib.Path) -> str:
-    write_saved_model(job.predictor, folder, job.precision)
+    num_folded = write_saved_model(job.predictor, folder, job.precision)
     write_model_card(
         folder,
         job.predictor,
         precision=job.precision,
         intended_use=job.intended_use,
     )
-    pairs = choose_pairs(job.source, job.split)
+    pairs = choose_pairs(job.source)
     verification = verify_saved_model(folder, job.predictor, pairs, job.precision)
-    write_record(folder, job.split, verification)
-    return describe_verification(job.split, verification)
+    write_record(folder, verification)
+    found = describe_verification(verification)
+    return f"BatchNorm layers folded into convolutions: {num_folded}\n{found}"
 
 
 def _write_preset(job: _Job, folder: pathlib.Path) -> str:
@@ -154,20 +160,27 @@ def _write_preset(job: _Job, folder: pathlib.Path) -> str:
     return _compare(job, folder, run)
 
 
-def _write_onnx(job: _Job, folder: pathlib.Path) -> str:
+def _write_converted(
+    job: _Job,
+    folder: pathlib.Path,
+    name: str,
+    write: Callable[[ImageTextClassifier, Any, pathlib.Path], None],
+    load: Callable[[pathlib.Path], Callable[[Tensors], np.ndarray]],
+) -> str:
     folder.mkdir()
-    path = folder / "model.onnx"
     model, _ = fold_batch_norm(job.predictor.model)
-    onnx_model.write_onnx(model, job.predictor.preprocessor, path)
-    return _compare(job, folder, onnx_model.load_onnx(path))
+    write(model, job.predictor.preprocessor, folder / name)
+    return _compare(job, folder, load(folder / name))
+
+
+def _write_onnx(job: _Job, folder: pathlib.Path) -> str:
+    write, load = onnx_model.write_onnx, onnx_model.load_onnx
+    return _write_converted(job, folder, "model.onnx", write, load)
 
 
 def _write_tflite(job: _Job, folder: pathlib.Path) -> str:
-    folder.mkdir()
-    path = folder / "model.tflite"
-    model, _ = fold_batch_norm(job.predictor.model)
-    tflite_model.write_tflite(model, job.predictor.preprocessor, path)
-    return _compare(job, folder, tflite_model.load_tflite(path))
+    write, load = tflite_model.write_tflite, tflite_model.load_tflite
+    return _write_converted(job, folder, "model.tflite", write, load)
 
 
 def _compare(
@@ -180,12 +193,15 @@ def _compare(
     record = {**dataclasses.asdict(found), "split": job.split}
     record["precision"] = job.precision
     text = json.dumps(record, indent=2) + "\n"
-    (folder / RECORD_FILE).write_text(text, encoding="utf-8")
-    if not found.label_agreement >= MIN_AGREEMENT:
+    (folder / COMPARISON_FILE).write_text(text, encoding="utf-8")
+    bound = MAX_DIFFERENCE if job.precision == "float32" else np.inf
+    is_close = found.max_difference <= bound
+    if not (is_close and found.label_agreement >= MIN_AGREEMENT):
         raise VerificationError(
-            f"The exported model's labels agree with the run's on "
-            f"{found.label_agreement:.1%} of {found.rows} rows of the {job.split} "
-            f"split; at least {MIN_AGREEMENT:.0%} is expected."
+            f"On {found.rows} rows of the {job.split} split the exported model's "
+            f"labels agree with the run's on {found.label_agreement:.1%}, and a "
+            f"probability differs by {found.max_difference:.1e}; expected at least "
+            f"{MIN_AGREEMENT:.0%}, and at most {bound:.0e}."
         )
     lines = found.describe().splitlines()
     title = f"Compared with the run in float32 on its {job.split} split:"

@@ -1,7 +1,6 @@
 """A trained run as a SavedModel that reads image bytes and text."""
 
 import pathlib
-from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -10,56 +9,29 @@ from tf_multimodal.inference.predictor import Predictor
 from tf_multimodal.serving.folding import fold_batch_norm
 from tf_multimodal.serving.server_ops import check_saved_model
 from tf_multimodal.serving.signatures import make_signatures
-from tf_multimodal.serving.versions import EXTRA_DIR, write_next_version
+from tf_multimodal.serving.versions import EXTRA_DIR
 from tf_multimodal.serving.warmup import write_warmup
 
 PRECISIONS = ("float32", "bfloat16")
 
 
-def export_saved_model(
-    predictor: Predictor,
-    output_dir: str | pathlib.Path,
-    check: Callable[[pathlib.Path], None] | None = None,
-    precision: str = "float32",
-) -> pathlib.Path:
-    """Writes the model as the next version of a servable folder.
-
-    The version is written beside its place, checked there, and moved. So a server
-    that watches the folder never sees half a model or one that failed its check.
-
-    Args:
-        predictor: the run's model, preprocessor and classes; in float32, or what
-            its precision cut off is lost.
-        output_dir: holds the versions `1/`, `2/`, ...; made when it is missing.
-        check: called with the written folder; what it raises ends the export
-            and leaves no version behind.
-        precision: see `write_saved_model`.
-
-    Returns:
-        The version's folder.
-    """
-
-    def write(folder: pathlib.Path) -> None:
-        write_saved_model(predictor, folder, precision)
-        if check is not None:
-            check(folder)
-
-    return write_next_version(output_dir, write)
-
-
 def write_saved_model(
     predictor: Predictor, folder: pathlib.Path, precision: str = "float32"
-) -> None:
+) -> int:
     """Writes a SavedModel, and the files beside it, into a new folder.
 
     Beside it, in `assets.extra/`: `labels.txt` in the order of the probabilities,
     `vocabulary.txt`, `server_ops.json` and the warm-up requests.
 
     Args:
-        predictor: see `export_saved_model`.
+        predictor: the run's model, preprocessor and classes; in float32, or what
+            its precision cut off is lost.
         folder: must not be there yet.
         precision: one of `PRECISIONS`, that of weights and arithmetic. What goes in
             and comes out is float32 in both, and so are the heads.
+
+    Returns:
+        Number of BatchNorm layers that were folded into convolutions.
 
     Raises:
         ValueError: another precision.
@@ -70,7 +42,7 @@ def write_saved_model(
             f"The precision must be one of {', '.join(PRECISIONS)}. "
             f"Received: {precision!r}"
         )
-    model, _ = fold_batch_norm(predictor.model, precision)
+    model, num_folded = fold_batch_norm(predictor.model, precision)
     signatures = make_signatures(model, predictor.preprocessor, predictor.classes)
     # Not Keras's ExportArchive: it writes each weight and each function twice.
     module = tf.Module()
@@ -81,6 +53,7 @@ def write_saved_model(
     write_names(extra, predictor)
     check_saved_model(folder)
     write_warmup(folder)
+    return num_folded
 
 
 def write_names(folder: pathlib.Path, predictor: Predictor) -> None:

@@ -66,11 +66,26 @@ class ServerOps:
 def check_saved_model(folder: pathlib.Path) -> ServerOps:
     """Holds a SavedModel's operations against the server's, and writes them down.
 
-    The names are compared, not the versions of operations. Nothing is written for a
-    model that does not pass.
+    Nothing is written for a model that does not pass.
 
     Args:
         folder: the SavedModel; `assets.extra/server_ops.json` is written into it.
+
+    Raises:
+        UnsupportedOpsError: see `find_server_ops`.
+    """
+    checked = find_server_ops(folder)
+    path = folder / EXTRA_DIR / OPS_FILE
+    path.parent.mkdir(exist_ok=True)
+    content = json.dumps(dataclasses.asdict(checked), indent=2)
+    path.write_text(content + "\n", encoding="utf-8")
+    return checked
+
+
+def find_server_ops(folder: pathlib.Path) -> ServerOps:
+    """Returns what a SavedModel asks of the server, which has all of it.
+
+    The names of operations are compared, not their versions.
 
     Raises:
         UnsupportedOpsError: names each operation that the server lacks.
@@ -82,12 +97,7 @@ def check_saved_model(folder: pathlib.Path) -> ServerOps:
         raise UnsupportedOpsError(_describe_lacking({op: nodes[op] for op in lacking}))
     ops = tuple(sorted(nodes))
     text_ops = tuple(op for op in ops if op in text)
-    checked = ServerOps(ops, text_ops, OLDEST_SERVER, tuple(server))
-    path = folder / EXTRA_DIR / OPS_FILE
-    path.parent.mkdir(exist_ok=True)
-    content = json.dumps(dataclasses.asdict(checked), indent=2)
-    path.write_text(content + "\n", encoding="utf-8")
-    return checked
+    return ServerOps(ops, text_ops, OLDEST_SERVER, tuple(server))
 
 
 def read_ops(folder: pathlib.Path) -> list[str]:

@@ -11,6 +11,7 @@ from tf_multimodal.data.pipeline import make_inputs
 from tf_multimodal.models.image_text_classifier import FEATURES as HEAD_FEATURES
 from tf_multimodal.models.image_text_classifier import JOINT, ImageTextClassifier
 from tf_multimodal.serving.conversion import PROBABILITIES, make_input_signature
+from tf_multimodal.serving.tensor_rows import mask_bad_rows
 
 SERVING_DEFAULT = "serving_default"
 FEATURES = "features"
@@ -89,6 +90,7 @@ class _Answers:
         self, model: ImageTextClassifier, preprocessor: Any, classes: Sequence[str]
     ) -> None:
         self.classes = tf.constant(classes, tf.string)
+        self.preprocessor = preprocessor
         # Functions of their own, so that the file holds the network and the
         # vocabulary once.
         self.run_network = tf.function(
@@ -129,9 +131,8 @@ class _Answers:
 
     def classify_tensors(self, x: Tensors) -> Tensors:
         x = _check_rows(x, "All tensors must have the same number of rows.")
-        flags = [x[key] for key in (spec.HAS_IMAGE, spec.HAS_TEXT) if key in x]
-        has_input = tf.reduce_any(tf.stack(flags), axis=0)
-        status = tf.where(has_input, spec.OK, spec.MISSING_INPUT)
+        x, status = mask_bad_rows(x, self.preprocessor)
+        status = tf.gather(tf.constant(spec.STATUSES), status)
         return {**self._rank(x), STATUS: status}
 
     def _rank(self, x: Tensors) -> Tensors:

@@ -22,21 +22,16 @@ from tf_multimodal.serving import fresh_process
 from tf_multimodal.serving.agreement import (
     MIN_AGREEMENT,
     SAVED_MODEL_CLI,
-    TOLERANCE,
+    TOLERANCES,
     Answers,
     Expected,
     Verification,
     VerificationError,
     compare_answers,
 )
+from tf_multimodal.serving.extra_files import check_extra_files, read_precision
 from tf_multimodal.serving.latency import Latency, describe_latency
-from tf_multimodal.serving.model_card import CARD_FILE
-from tf_multimodal.serving.pairs import (
-    Pair,
-    choose_pairs,
-    choose_split,
-    make_edge_pairs,
-)
+from tf_multimodal.serving.pairs import MIN_ROWS, Pair, choose_pairs, make_edge_pairs
 from tf_multimodal.serving.signatures import (
     IMAGE_ONLY,
     SERVING_DEFAULT,
@@ -62,17 +57,19 @@ def verify_export(
         The SavedModel's folder, and what was found, for a person.
 
     Raises:
-        ValueError: there is no model, no run, or no row to compare.
-        VerificationError: see `verify_saved_model`. No record is written.
+        ValueError: there is no model, no run, or no row to compare; or a file beside
+            the model is missing or cannot be read.
+        VerificationError: see `check_extra_files` and `verify_saved_model`. No
+            record is written.
     """
     folder = find_version(model_dir)
+    precision = read_precision(folder)
     predictor = Predictor.from_run(run_dir, dtype="float32")
-    source = load_run_source(read_run(run_dir))
-    split = choose_split(source)
-    pairs = choose_pairs(source, split)
-    found = verify_saved_model(folder, predictor, pairs, read_precision(folder))
-    write_record(folder, split, found)
-    return folder, describe_verification(split, found)
+    check_extra_files(folder, predictor.classes, precision)
+    pairs = choose_pairs(load_run_source(read_run(run_dir)))
+    found = verify_saved_model(folder, predictor, pairs, precision)
+    write_record(folder, found)
+    return folder, describe_verification(found)
 
 
 def verify_saved_model(
@@ -84,8 +81,8 @@ def verify_saved_model(
     """Compares a SavedModel's answers with the predictor's, and times it.
 
     Every signature that answers with classes is compared: in float32 each
-    probability within 1e-5, in bfloat16 the first label on 99 % of the real rows;
-    in both each status.
+    probability within 1e-5, in bfloat16 within 0.1 and the first label on 99 % of
+    the real rows; in both each status. The warm-up requests must be answered.
 
     Args:
         folder: the SavedModel.
@@ -95,9 +92,12 @@ def verify_saved_model(
         precision: the SavedModel's, `float32` or `bfloat16`.
 
     Raises:
+        ValueError: there are no pairs.
         VerificationError: the model does not load in a process without the
             project, or does not answer as the run does.
     """
+    if not pairs:
+        raise ValueError(f"There is no pair to verify {folder} with: expected one.")
     rows = [*pairs, *make_edge_pairs(pairs)]
     answers, latency = ask_fresh_process(folder, rows, len(pairs))
     expected = make_expected(predictor, rows)
@@ -118,7 +118,8 @@ def ask_fresh_process(
         real_rows: so many rows, the first ones, are timed.
 
     Raises:
-        VerificationError: that process failed; holds the end of its messages.
+        VerificationError: that process failed; holds the line that says why, or
+            the end of its messages where there is none.
     """
     with tempfile.TemporaryDirectory() as name:
         work = pathlib.Path(name)
@@ -140,10 +141,13 @@ def ask_fresh_process(
             check=False,
         )
         if done.returncode != 0:
+            reason = f"exit code {done.returncode}. Its last messages:\n"
+            reason += done.stderr[-3000:]
+            if (work / "error.txt").is_file():
+                reason = (work / "error.txt").read_text(encoding="utf-8")
             raise VerificationError(
                 f"The exported model in {folder} does not load or run in a fresh "
-                f"process (exit code {done.returncode}). Its last messages:\n"
-                + done.stderr[-3000:]
+                f"process: {reason}"
             )
         with np.load(work / "answers.npz", allow_pickle=False) as file:
             answers = dict(file)
@@ -170,28 +174,16 @@ def make_expected(predictor: Predictor, rows: Sequence[Pair]) -> dict[str, Expec
     return expected
 
 
-def read_precision(folder: pathlib.Path) -> str:
-    """Returns the precision that a SavedModel's own files name, else `float32`."""
-    for name in (CARD_FILE, RECORD_FILE):
-        path = folder / EXTRA_DIR / name
-        if path.is_file():
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            return str(stored.get("precision", "float32"))
-    return "float32"
-
-
-def write_record(folder: pathlib.Path, split: str, verification: Verification) -> None:
+def write_record(folder: pathlib.Path, verification: Verification) -> None:
     """Writes what was compared, and the packages' versions, beside a SavedModel.
 
     Args:
         folder: the SavedModel.
-        split: where the real rows are from.
         verification: what was found.
     """
     record = {
         **dataclasses.asdict(verification),
-        "tolerance": TOLERANCE if verification.precision == "float32" else None,
-        "split": split,
+        "tolerance": TOLERANCES[verification.precision],
         "checked_with": ["session_loader", SAVED_MODEL_CLI],
         "cpus": os.cpu_count(),
         "versions": {name: metadata.version(name) for name in RECORD_PACKAGES},
@@ -200,23 +192,25 @@ def write_record(folder: pathlib.Path, split: str, verification: Verification) -
     write_text(path, json.dumps(record, indent=2) + "\n")
 
 
-def describe_verification(split: str, verification: Verification) -> str:
+def describe_verification(verification: Verification) -> str:
     """Returns what was compared and measured, for a person, without a newline."""
     found = verification
-    allowed = f"{TOLERANCE:.0e} is allowed"
-    if found.precision != "float32":
-        allowed = f"{MIN_AGREEMENT:.0%} of the real rows' labels must agree"
+    splits = ", ".join(f"{count} {name}" for name, count in found.rows_by_split.items())
+    required = "" if found.precision == "float32" else f"; {MIN_AGREEMENT:.0%} must"
     lines = [
-        "Verified in a fresh process without the project, by the session loader and "
-        f"{SAVED_MODEL_CLI}, against predict in float32:",
+        "Verified in a fresh process without Keras and the project, by the session "
+        f"loader and {SAVED_MODEL_CLI}, against predict in float32:",
         f"  precision           {found.precision}",
-        f"  rows                {found.rows}: {found.real_rows} pairs of the {split} "
-        f"split, {found.rows - found.real_rows} made up (input missing or broken)",
-        f"  largest difference  {found.max_difference:.1e} of a probability; {allowed}",
-        f"  labels agree        {found.labels_agree} of {found.rows}, "
-        f"{found.label_agreement:.1%} of the real rows",
+        f"  rows                {found.rows}: {found.real_rows} pairs of the data set "
+        f"({splits}), {found.rows - found.real_rows} made up (input missing or broken)",
+        f"  largest difference  {found.max_difference:.1e} of a probability; "
+        f"{TOLERANCES[found.precision]:.0e} is allowed",
+        f"  labels agree        {found.labels_agree} of {found.rows}; in each "
+        f"signature on at least {found.label_agreement:.1%} of the real rows{required}",
         f"  statuses agree      {found.statuses_agree} of {found.rows}",
     ]
+    if found.real_rows < MIN_ROWS:
+        lines.insert(3, f"  fewer than {MIN_ROWS} pairs: the data set has no more")
     if found.latency_ms:
         lines.append(describe_latency(found.latency_ms))
     return "\n".join(lines)

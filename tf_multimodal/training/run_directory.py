@@ -49,31 +49,25 @@ class RunDirectory:
         """Writes the config, or checks that the run there has the same one.
 
         A run that ended before its first state, over a wrong setting as a rule,
-        has nothing to lose: it is begun anew with the config as it is now.
+        has nothing to lose: it is begun anew with the config as it is now. A key
+        that the stored config lacks, being older, has its default.
 
         Raises:
-            RunDirectoryError: another config was begun here, or the directory
-                holds files that are not a run's.
+            RunDirectoryError: another config was begun here or one that cannot be
+                read, or the directory holds files that are not a run's.
         """
         text = config_lib.to_json(config)
         if self.config.exists():
-            stored = self.config.read_text(encoding="utf-8")
-            if json.loads(stored) == json.loads(text):
+            conflict = self._find_conflict(config)
+            if not conflict:
                 return
-            if not self._is_begun():
-                for path in (self.versions, self.labels, self.splits, self.dropped):
-                    path.unlink(missing_ok=True)
-                shutil.rmtree(self.state, ignore_errors=True)
-                write_text(self.config, text)
-                return
-            old = ml_collections.ConfigDict(json.loads(stored))
-            new = ml_collections.ConfigDict(json.loads(text))
-            lines = config_lib.list_differences(old, new)
-            raise RunDirectoryError(
-                f"{self.path} holds a run with another config (there -> now):\n  "
-                + "\n  ".join(lines)
-                + "\nGo on with the same config, or choose another --workdir."
-            )
+            if self._is_begun():
+                raise RunDirectoryError(conflict)
+            for path in (self.versions, self.labels, self.splits, self.dropped):
+                path.unlink(missing_ok=True)
+            shutil.rmtree(self.state, ignore_errors=True)
+            write_text(self.config, text)
+            return
         if self.path.exists() and any(self.path.iterdir()):
             raise RunDirectoryError(
                 f"{self.path} is not empty and holds no run (no experiment.json). "
@@ -119,6 +113,25 @@ class RunDirectory:
         """Puts back the best weights if a kill fell between moving old and new."""
         if self.old_best.exists() and not self.best.exists():
             os.replace(self.old_best, self.best)
+
+    def _find_conflict(self, config: ml_collections.ConfigDict) -> str:
+        """Returns how the stored config differs; empty where it does not."""
+        try:
+            stored = config_lib.from_json(self.config.read_text(encoding="utf-8"))
+        except (KeyError, AttributeError, TypeError, ValueError) as error:
+            return (
+                f"{self.config} cannot be read: {error}. It was damaged, or written "
+                "by another version of the project: go on with that version, or "
+                "choose another --workdir."
+            )
+        lines = config_lib.list_differences(stored, config)
+        if not lines:
+            return ""
+        return (
+            f"{self.path} holds a run with another config (there -> now):\n  "
+            + "\n  ".join(lines)
+            + "\nGo on with the same config, or choose another --workdir."
+        )
 
     def _is_begun(self) -> bool:
         """Whether there is a state, or a part of an ablation, to go on from."""

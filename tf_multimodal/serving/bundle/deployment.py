@@ -34,6 +34,19 @@ GIB = 1024**3
 # (github.com/tensorflow/serving/issues/1853): requests get this long to finish.
 DRAIN_SECONDS = 10
 START_SECONDS = 300
+# What a namespace with the Pod Security Standard "restricted" asks for.
+POD_SECURITY = {
+    "runAsNonRoot": True,
+    "runAsUser": USER,
+    "runAsGroup": USER,
+    "fsGroup": USER,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+CONTAINER_SECURITY = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
 
 
 def make_compose(model: ServedModel, output_dir: pathlib.Path) -> str:
@@ -91,6 +104,9 @@ def make_kubernetes(model: ServedModel) -> str:
     }
     deployment = {
         "replicas": 1,
+        # A rolling update starts the new pod first. On another node that would wait
+        # for the claim, which the old pod holds, and the update would hang.
+        "strategy": {"type": "Recreate"},
         "selector": {"matchLabels": labels},
         "template": {
             "metadata": {"labels": labels, "annotations": scrape},
@@ -123,10 +139,12 @@ def get_image(model: ServedModel) -> str:
 
 
 def make_dns_name(name: str) -> str:
-    """Returns a name that Kubernetes and Compose take: RFC 1123, 50 characters."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:50].strip("-") or (
-        "model"
-    )
+    """Returns a name that Kubernetes and Compose take, about 50 characters.
+
+    A service's is the strictest: RFC 1035, which wants a letter first.
+    """
+    name = re.sub(r"[^a-z0-9]+", "-", name.lower())[:50].strip("-") or "model"
+    return name if name[0].isalpha() else f"m-{name}"
 
 
 def make_health_script(name: str, port: int = REST_PORT) -> str:
@@ -145,13 +163,7 @@ def _make_pod(model: ServedModel, name: str) -> dict[str, Any]:
     return {
         "automountServiceAccountToken": False,
         "terminationGracePeriodSeconds": DRAIN_SECONDS + 5,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": POD_SECURITY,
         "containers": [_make_container(model)],
         "volumes": [
             {
@@ -182,11 +194,7 @@ def _make_container(model: ServedModel) -> dict[str, Any]:
             "requests": {"cpu": str(CPUS // 2), "memory": f"{least}Gi"},
             "limits": {"cpu": str(CPUS), "memory": f"{most}Gi"},
         },
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": CONTAINER_SECURITY,
         "volumeMounts": [
             {"name": "models", "mountPath": models, "readOnly": True},
             {"name": "config", "mountPath": CONFIG_DIR, "readOnly": True},
@@ -216,7 +224,7 @@ def _make_mount(source: str, target: str) -> dict[str, Any]:
     source = source if source.startswith(".") else f"./{source}"
     return {
         "type": "bind",
-        "source": source,
+        "source": source.replace("$", "$$"),  # else Compose looks for a variable
         "target": target,
         "read_only": True,
         # A folder that is missing is an error, not an empty folder of root's.

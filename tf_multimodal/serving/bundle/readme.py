@@ -4,18 +4,27 @@ import json
 import shlex
 from typing import Any
 
-from tf_multimodal.serving.bundle.deployment import get_image, make_dns_name
+from tf_multimodal.serving.bundle.deployment import (
+    CONTAINER_SECURITY,
+    KUBERNETES_FILE,
+    POD_SECURITY,
+    get_image,
+    make_dns_name,
+)
 from tf_multimodal.serving.bundle.protoset import PROTOSET_FILE
 from tf_multimodal.serving.bundle.served_model import ServedModel
 from tf_multimodal.serving.bundle.server_config import (
+    BATCHING_FILE,
     GRPC_PORT,
     METRICS_PATH,
     MODELS_DIR,
     MODELS_FILE,
+    MONITORING_FILE,
     POLL_SECONDS,
     REST_PORT,
     STABLE_LABEL,
 )
+from tf_multimodal.serving.request_example import make_curl
 
 
 def make_readme(model: ServedModel) -> str:
@@ -31,9 +40,9 @@ def make_readme(model: ServedModel) -> str:
 
 def _make_start(model: ServedModel) -> str:
     kept = (
-        "the newest version; a newer one is loaded as soon as it appears"
-        if model.pinned_version is None
-        else "pinned: a newer one is not loaded"
+        "pinned: a newer one is not loaded"
+        if model.is_pinned
+        else "the newest version; a newer one is loaded as soon as it appears"
     )
     return f"""\
 # Serving {model.name}
@@ -60,12 +69,17 @@ TLS on REST: put a proxy in front of it before you publish them wider.
 |---|---|
 | {GRPC_PORT} | gRPC |
 | {REST_PORT} | REST; Prometheus metrics under `{METRICS_PATH}` |
+
+`{MODELS_FILE}` is read again every {POLL_SECONDS} seconds. `{BATCHING_FILE}` and
+`{MONITORING_FILE}` are read at the start only: after editing one of these
+
+```
+docker compose restart
+```
 """
 
 
 def _make_requests(model: ServedModel) -> str:
-    row = {"image_bytes": {"b64": "%s"}, "text": "THE TEXT BESIDE IT"}
-    rest = json.dumps({"signature_name": "serving_default", "instances": [row]})
     base = f"http://localhost:{REST_PORT}/v1/models/{model.name}"
     return f"""\
 ## Ask
@@ -86,9 +100,7 @@ REST. Bytes are written `{{"b64": "..."}}`; an empty string stands for what is m
 A request holds up to {model.allowed_batch_sizes[-1]} rows:
 
 ```
-printf {shlex.quote(rest)} \\
-  "$(base64 -w0 IMAGE.jpg)" |
-  curl --fail-with-body --data @- {base}:predict
+{make_curl(model.name, REST_PORT)}
 ```
 
 gRPC, with [grpcurl](https://github.com/fullstorydev/grpcurl). The server has no
@@ -157,11 +169,13 @@ def _make_kubernetes(model: ServedModel) -> str:
     target = f"{MODELS_DIR}/{model.name}"
     fill = {
         "spec": {
+            "securityContext": POD_SECURITY,
             "containers": [
                 {
                     "name": "fill",
                     "image": "ubuntu:22.04",
                     "command": ["sleep", "infinity"],
+                    "securityContext": CONTAINER_SECURITY,
                     "volumeMounts": [{"name": "models", "mountPath": target}],
                 }
             ],
@@ -178,27 +192,43 @@ def _make_kubernetes(model: ServedModel) -> str:
 ## Kubernetes
 
 ```
-kubectl apply -f kubernetes.yaml
-kubectl scale deployment/{name} --replicas=0
+kubectl apply -f {KUBERNETES_FILE}
 ```
 
 makes a volume claim, a config map with the three configuration files, a deployment and
-a service inside the cluster, and stops the pod until the volume is filled. Fill it from
-the folder that holds the versions. A version is copied beside its place and moved, so
-that a running server never sees half of it:
+a service inside the cluster. All of it is written for the Pod Security Standard
+`restricted`.
+
+The claim is ReadWriteOnce: one node at a time. So the deployment's strategy is Recreate
+(a rolling update would start the new pod while the old one holds the volume, and hang
+if that is on another node), and the volume is filled while no server runs. From the
+folder that holds the versions, for the first version and for each one after it:
 
 ```
+kubectl scale deployment/{name} --replicas=0
+kubectl wait --for=delete pod -l app.kubernetes.io/name={name} --timeout=5m
 kubectl run fill --image=ubuntu:22.04 --overrides={shlex.quote(json.dumps(fill))}
-kubectl wait --for=condition=Ready pod/fill
+kubectl wait --for=condition=Ready pod/fill --timeout=5m
 kubectl cp {folder} fill:{target}/.writing-{model.version}
 kubectl exec fill -- mv {target}/.writing-{model.version} {target}/{model.version}
 kubectl delete pod fill
 kubectl scale deployment/{name} --replicas=1
 ```
 
+Nobody answers meanwhile. For updates without a gap, and for replicas on several nodes,
+use a storage class with ReadWriteMany and strategy RollingUpdate, and leave out both
+`scale` lines: a version is copied beside its place and moved, so that a running server
+never sees half of it.
+
+To change the configuration, edit the config map and apply it again. The server takes
+`{MODELS_FILE}` over by itself, a minute or two later; for `{BATCHING_FILE}` and
+`{MONITORING_FILE}`, which it reads at the start,
+
+```
+kubectl rollout restart deployment/{name}
+```
+
 The startup probe gives the first version five minutes to load; the readiness probe asks
 `/v1/models/{model.name}`. CPU and memory are starting points, memory by the size of the
-model: measure with your images. The claim is ReadWriteOnce, for one node; for replicas
-on several use a storage class with ReadOnlyMany. To change the configuration, edit
-the config map and apply it again; the server takes it over by itself.
+model: measure with your images.
 """

@@ -6,12 +6,17 @@ import pathlib
 import re
 from typing import Any
 
-from tf_multimodal.serving.model_card import read_model_card
-from tf_multimodal.serving.versions import EXTRA_DIR, list_versions, make_name
+from tf_multimodal.serving.model_card import CARD_FILE, read_model_card
+from tf_multimodal.serving.versions import (
+    EXTRA_DIR,
+    check_name,
+    list_versions,
+    locate_version,
+    make_name,
+)
 
 # The newest release whose sources the bundle's files were read against.
 SERVER_VERSION = "2.20.0"
-_NAME = re.compile(r"[\w.-]+")  # TensorFlow Serving takes all but "/" and ":" in a path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,8 +26,9 @@ class ServedModel:
     Attributes:
         name: what callers ask for.
         model_dir: holds the version folders; absolute.
-        versions: their numbers, ascending.
-        pinned_version: the only version to serve; None: always the newest.
+        versions: numbers of those with a model card, ascending.
+        version: what is served when the bundle is written.
+        is_pinned: whether that stays so; else it is always the newest.
         classes: names of the classes of the version that is served.
         signatures: names of that version's signatures, `serving_default` first.
         allowed_batch_sizes: sizes that the version is warmed up for, ascending.
@@ -33,17 +39,13 @@ class ServedModel:
     name: str
     model_dir: pathlib.Path
     versions: tuple[int, ...]
-    pinned_version: int | None
+    version: int
+    is_pinned: bool
     classes: tuple[str, ...]
     signatures: tuple[str, ...]
     allowed_batch_sizes: tuple[int, ...]
     server_version: str
     size_bytes: int
-
-    @property
-    def version(self) -> int:
-        """The version that is served when the bundle is written."""
-        return self.pinned_version or self.versions[-1]
 
 
 def read_served_model(
@@ -59,55 +61,42 @@ def read_served_model(
         ValueError: no SavedModel in a version folder, one without the files that
             the export writes beside it, or a name that cannot stand in a URL.
     """
-    model_dir, pinned = _find_base(pathlib.Path(model_dir).resolve())
-    versions = tuple(v for v in list_versions(model_dir) if v > 0)
-    version = pinned or versions[-1]
-    extra = model_dir / str(version) / EXTRA_DIR
-    card = read_model_card(extra.parent)
-    name = make_name(model_dir) if name is None else name
-    if not _NAME.fullmatch(name):
+    folder, base_dir, number, is_pinned = locate_version(model_dir)
+    if number is None:
         raise ValueError(
-            f"{name!r} cannot be a model's name: expected letters, digits and any of "
-            "`_`, `-`, `.`, for it stands in URLs. Set --name."
+            f"{base_dir} is a SavedModel, but not in a version folder: TensorFlow "
+            "Serving finds models by number. Move it to a folder 1/ and give the "
+            "folder above."
         )
+    numbers = list_versions(base_dir)
+    if not is_pinned and number != numbers[-1]:
+        raise ValueError(
+            f"The newest version in {base_dir}, {numbers[-1]}/, holds no "
+            "saved_model.pb, and TensorFlow Serving would try to load it. Remove that "
+            "folder, or give one version."
+        )
+    card = read_model_card(folder)
+    name = make_name(base_dir) if name is None else name
+    check_name(name)
+    extra = folder / EXTRA_DIR
     oldest = _read_json(extra / "server_ops.json")["oldest_server"]
     signatures = sorted(card["signatures"], key=lambda key: key != "serving_default")
     return ServedModel(
         name=name,
-        model_dir=model_dir,
-        versions=versions,
-        pinned_version=pinned,
+        model_dir=base_dir,
+        versions=tuple(
+            v for v in numbers if (base_dir / str(v) / EXTRA_DIR / CARD_FILE).is_file()
+        ),
+        version=number,
+        is_pinned=is_pinned,
         classes=tuple(card["classes"]),
         signatures=tuple(signatures),
         allowed_batch_sizes=tuple(sorted(card["allowed_batch_sizes"])),
         server_version=max(SERVER_VERSION, oldest, key=_parse_version),
         size_bytes=sum(
-            path.stat().st_size
-            for path in (model_dir / str(version)).rglob("*")
-            if path.is_file()
+            path.stat().st_size for path in folder.rglob("*") if path.is_file()
         ),
     )
-
-
-def _find_base(folder: pathlib.Path) -> tuple[pathlib.Path, int | None]:
-    """Returns the folder of the versions, and the version if one was given."""
-    if (folder / "saved_model.pb").is_file():
-        if folder.name.isdecimal() and int(folder.name) > 0:
-            return folder.parent, int(folder.name)
-        raise ValueError(
-            f"{folder} is a SavedModel, but not in a version folder: TensorFlow "
-            "Serving finds models by number. Move it to a folder 1/ and give the "
-            "folder above."
-        )
-    versions = list_versions(folder) if folder.is_dir() else []
-    if not versions or not (folder / str(versions[-1]) / "saved_model.pb").is_file():
-        found = f"; its newest is {versions[-1]}/" if versions else ""
-        raise ValueError(
-            f"There is no servable model in {folder}{found}. Expected a folder of "
-            "versions 1/, 2/, ... that each hold a saved_model.pb, as "
-            "`python -m export` writes it, or one of those versions."
-        )
-    return folder, None
 
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:

@@ -58,13 +58,17 @@ def make_config_files(model: ServedModel) -> dict[str, str]:
 
 
 def _make_models_config(model: ServedModel) -> str:
-    if model.pinned_version is None:
-        what = "The newest version is served, and a newer one as soon as it appears."
+    if model.is_pinned:
+        what = f"Version {model.version} is served, whatever appears beside it."
     else:
-        what = f"Version {model.pinned_version} is served, whatever appears beside it."
-    shown = model.versions[-2:]
-    labelled = _make_model_config(model, shown, {STABLE_LABEL: shown[-1]})
-    pinned = () if model.pinned_version is None else (model.pinned_version,)
+        what = "The newest version is served, and a newer one as soon as it appears."
+    pinned = (model.version,) if model.is_pinned else ()
+    others = tuple(number for number in model.versions if number != model.version)
+    labelled = _make_model_config(
+        model,
+        tuple(sorted((*others[-1:], model.version))),
+        {STABLE_LABEL: model.version},
+    )
     return (
         f"# {what}\n# The server reads this file again every {POLL_SECONDS} seconds.\n"
         + _print(_make_model_config(model, pinned))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from tf_multimodal.serving.client.circuit_breaker import CircuitBreaker
 from tf_multimodal.serving.client.predict_client import (
     SERVING_DEFAULT,
     Pair,
@@ -16,14 +17,9 @@ from tf_multimodal.serving.client.predict_client import (
 
 BATCH_SIZE = 32  # the largest that the export warms the server up for
 IN_FLIGHT = 4
-# Not the fault of a row: asking for half of the rows gives the same answer.
-OF_THE_SERVER = (
-    "UNAVAILABLE",
-    "NOT_FOUND",
-    "UNAUTHENTICATED",
-    "PERMISSION_DENIED",
-    "UNIMPLEMENTED",
-)
+# What a row, or too many of them, may be the cause of. After any other error, half
+# of the rows would get the same answer.
+OF_A_ROW = ("INVALID_ARGUMENT", "OUT_OF_RANGE", "INTERNAL", "UNKNOWN")
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -39,6 +35,8 @@ def predict_many(
 ) -> Iterator[Prediction | RequestError]:
     """Yields for every pair, in order, its prediction or why there is none.
 
+    A server that is gone is not asked to the end: the rest are `NotAsked`.
+
     Args:
         client: asks the model.
         pairs: any number; read as they are needed.
@@ -46,6 +44,7 @@ def predict_many(
         batch_size: rows of a request.
         in_flight: requests at a time.
     """
+    client = CircuitBreaker(client)
     iterator = iter(pairs)
     batches = iter(lambda: list(itertools.islice(iterator, batch_size)), [])
     for results in map_in_flight(
@@ -59,13 +58,13 @@ def predict_batch(
 ) -> list[Prediction | RequestError]:
     """Returns for every pair its prediction or why there is none.
 
-    A request that fails for good is cut in halves until only the rows remain that
-    fail alone; so one row cannot take the others with it.
+    A request that its rows may have made fail is cut in halves until only the rows
+    remain that fail alone; so one row cannot take the others with it.
     """
     try:
         return [*client.predict(pairs, signature)]
     except RequestError as error:
-        if len(pairs) == 1 or error.code in OF_THE_SERVER:
+        if len(pairs) == 1 or error.code not in OF_A_ROW:
             return [error] * len(pairs)
     middle = len(pairs) // 2
     return [
@@ -86,14 +85,14 @@ def map_in_flight(
         in_flight: number of threads.
     """
     waiting: collections.deque[Future[Result]] = collections.deque()
-    with ThreadPoolExecutor(in_flight) as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) >= 2 * in_flight:
-                    yield waiting.popleft().result()
-            while waiting:
+    pool = ThreadPoolExecutor(in_flight)
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) >= 2 * in_flight:
                 yield waiting.popleft().result()
-        finally:
-            for future in waiting:  # an error, or nobody asks for more
-                future.cancel()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        # After an error or an interrupt, nobody waits for what is on its way.
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -34,7 +34,7 @@ def connect(
             "grpcs:// or https://."
         )
     if is_grpc:
-        # The stubs bring TensorFlow along; REST does without.
+        # Its stubs bring TensorFlow along; `RestClient` by itself does without.
         from tf_multimodal.serving.client.grpc_client import GrpcClient
 
         return GrpcClient(parts.netloc, name, options, parts.scheme == "grpcs")

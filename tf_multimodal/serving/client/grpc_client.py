@@ -130,9 +130,11 @@ class GrpcClient:
 
 
 def _translate(error: Any) -> RequestError:
-    code, reason = error.code().name, error.details()
+    code, reason = error.code().name, error.details() or ""
     if code == "RESOURCE_EXHAUSTED" and "larger than max" in reason:
         code = "INVALID_ARGUMENT"  # of the request's size: it will not pass
+    if "Failed parsing HTTP/2" in reason:
+        reason += ". Is this the REST port? TensorFlow Serving's for gRPC is 8500."
     return RequestError(code, reason)
 
 

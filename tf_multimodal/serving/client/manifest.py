@@ -1,6 +1,7 @@
 """Predictions of a server for the rows of a manifest, or for one pair."""
 
 import collections
+import dataclasses
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from tf_multimodal.data.manifest import Settings, read_manifest
 from tf_multimodal.data.source import Source
 from tf_multimodal.inference import prediction_file
 from tf_multimodal.serving.client.batches import BATCH_SIZE, IN_FLIGHT, map_in_flight
+from tf_multimodal.serving.client.circuit_breaker import CircuitBreaker, NotAsked
 from tf_multimodal.serving.client.outcome import (
     REQUEST_FAILED,
     Model,
@@ -38,7 +40,8 @@ def predict_manifest(
     """Writes the server's predictions for every row of a manifest, in its order.
 
     A row whose request fails for good is named on standard error and written
-    without a prediction, with the status `request_failed`; the rest goes on.
+    without a prediction, with the status `request_failed`; the rest goes on. A server
+    that is gone is not asked to the end: a line says so for all rows that remain.
 
     Args:
         model: what is asked.
@@ -58,6 +61,7 @@ def predict_manifest(
     """
     _check_output(model, manifest, output)
     source = _read_source(manifest, model.reads, columns or {})
+    model = dataclasses.replace(model, client=CircuitBreaker(model.client))
     starts = range(0, len(source), batch_size)
     batches = [range(i, min(i + batch_size, len(source))) for i in starts]
 
@@ -65,6 +69,7 @@ def predict_manifest(
         return ask_rows(model, source.images[rows], source.texts[rows])
 
     counts: collections.Counter[str] = collections.Counter()
+    not_asked: NotAsked | None = None
     with (
         prediction_file.write_rows(output, model.classes or ()) as writer,
         # None: no bar where standard error is no terminal.
@@ -75,7 +80,11 @@ def predict_manifest(
             for row, outcome in zip(rows, outcomes, strict=True):
                 writer.write(_make_row(source, row, outcome, model.classes))
                 counts[outcome.status] += 1
-                _report(source, row, outcome, counts)
+                if not isinstance(outcome.result, NotAsked):
+                    _report(source, row, outcome, counts)
+                elif not_asked is None:
+                    not_asked = outcome.result
+                    tqdm.write(f"The server is gone: {not_asked}", file=sys.stderr)
             bar.update(len(rows))
     order = (*spec.STATUSES, REQUEST_FAILED)
     return {s: counts[s] for s in order if counts[s] or s == spec.OK}

@@ -153,11 +153,23 @@ def _judge(model: Model, sent: _Input, result: Prediction | RequestError) -> Out
     if status == spec.OK:
         status = result.status
         reason = REASONS.get(status, f"The server says {status}.")
-    if status in IMAGE_TROUBLES:
-        usable = "text" in model.reads and bool(encode_text(sent.pair.text).strip())
-    else:
-        usable = status != spec.MISSING_INPUT
-    return Outcome(result, status, reason, usable)
+    return Outcome(result, status, reason, _find_usable(model, sent.pair, result))
+
+
+def _find_usable(model: Model, pair: Pair, result: Prediction) -> bool:
+    """Returns whether the server had an image or a text to go by."""
+    if result.status in IMAGE_TROUBLES:  # what it says of the image hides the text
+        return "text" in model.reads and _is_text(pair.text)
+    if result.status == spec.UNDECODABLE_TEXT:
+        return bool(pair.image_bytes)
+    return result.status != spec.MISSING_INPUT
+
+
+def _is_text(text: str | bytes) -> bool:
+    try:
+        return bool(encode_text(text).decode("utf-8").strip())
+    except UnicodeDecodeError:
+        return False
 
 
 def _check_classes(classes: tuple[str, ...] | None, prediction: Prediction) -> None:

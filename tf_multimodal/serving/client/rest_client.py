@@ -4,6 +4,7 @@ https://www.tensorflow.org/tfx/serving/api_rest, in its column format.
 """
 
 import base64
+import http.client
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
@@ -121,19 +122,36 @@ class RestClient:
                 # Not the session's: REQUESTS_CA_BUNDLE would come before that.
                 verify=self._options.ca_file,
             )
-        except requests.Timeout as error:
-            waited = f"no answer within {self._options.deadline_s:g} s"
-            raise RequestError("DEADLINE_EXCEEDED", f"{url}: {waited}") from error
-        except requests.exceptions.SSLError as error:
-            raise RequestError("UNAUTHENTICATED", f"TLS: {error}") from error
-        except (
-            requests.ConnectionError,
-            requests.exceptions.ChunkedEncodingError,
-        ) as error:
-            raise RequestError("UNAVAILABLE", str(error)) from error
         except requests.RequestException as error:
-            raise RequestError("INVALID_ARGUMENT", str(error)) from error
+            raise _translate(error, url, self._options.deadline_s) from error
         return _read_body(response)
+
+
+def _translate(
+    error: requests.RequestException, url: str, deadline_s: float
+) -> RequestError:
+    cause = _find_cause(error)
+    # A timeout while the body is sent is a ConnectionError.
+    if isinstance(error, requests.Timeout) or isinstance(cause, TimeoutError):
+        waited = f"no answer within {deadline_s:g} s"
+        return RequestError("DEADLINE_EXCEEDED", f"{url}: {waited}")
+    if isinstance(error, requests.exceptions.SSLError):
+        return RequestError("UNAUTHENTICATED", f"TLS: {error}")
+    if type(cause) is http.client.BadStatusLine:  # its heirs are something else
+        hint = "Is this the gRPC port? TensorFlow Serving's for REST is 8501."
+        return RequestError("UNAVAILABLE", f"{url}: the answer is not HTTP. {hint}")
+    if isinstance(
+        error, (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
+    ):
+        return RequestError("UNAVAILABLE", str(error))
+    return RequestError("INVALID_ARGUMENT", str(error))
+
+
+def _find_cause(error: BaseException) -> BaseException:
+    """Returns the error that the others were raised for."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error
 
 
 def _read_body(response: requests.Response) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Both listeners of the development server, in threads of this process."""
 
+import errno
 import pathlib
 import socket
 import threading
@@ -58,7 +59,8 @@ class DevelopmentServer:
                 answered with 413 and RESOURCE_EXHAUSTED.
 
         Raises:
-            ValueError: there is no SavedModel, or a port cannot be had.
+            ValueError: there is no SavedModel, or a port or `host` cannot be had.
+            OSError: the model's folder cannot be read.
         """
         self.host = host
         self._socket = _bind(host, rest_port)
@@ -75,7 +77,7 @@ class DevelopmentServer:
         try:
             self.grpc_port = _add_port(self._grpc, host, grpc_port)
             self.model = LoadedModel(model_dir, name)
-        except ValueError:
+        except (ValueError, OSError):
             self._socket.close()
             raise
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
@@ -114,10 +116,16 @@ class DevelopmentServer:
 def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
+        socket.getaddrinfo(host, port, family)
+    except (socket.gaierror, UnicodeError) as error:  # no such name; none at all
+        raise ValueError(_explain_host(host)) from error
+    try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise ValueError(_explain_host(host)) from error
         reason = str(error.strerror).split(" (")[0]  # Python adds the address
-        raise ValueError(_explain(host, "rest_port", port, reason)) from error
+        raise ValueError(_explain_port(host, "rest_port", port, reason)) from error
 
 
 def _add_port(server: grpc.Server, host: str, port: int) -> int:
@@ -125,10 +133,18 @@ def _add_port(server: grpc.Server, host: str, port: int) -> int:
     try:
         return server.add_insecure_port(address)
     except RuntimeError as error:  # its message is the address alone
-        raise ValueError(_explain(host, "grpc_port", port, "it is in use")) from error
+        reason = "it is in use or not allowed"
+        raise ValueError(_explain_port(host, "grpc_port", port, reason)) from error
 
 
-def _explain(host: str, flag: str, port: int, why: str) -> str:
+def _explain_host(host: str) -> str:
+    return (
+        f"Cannot listen on {host}: this machine has no such address. Give --host one "
+        "of its own: 127.0.0.1 for itself alone, 0.0.0.0 for all of its addresses."
+    )
+
+
+def _explain_port(host: str, flag: str, port: int, why: str) -> str:
     return (
         f"Cannot listen on {host}, port {port}: {why}. End the program that has the "
         f"port, or choose another with --{flag}; 0 takes any free one."

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import grpc
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
@@ -32,11 +33,21 @@ _VALUE_FIELDS = {
 }
 
 
+def _refuse(service: Any, request: Any, context: Any) -> None:
+    """Answers a method that is not here; the generated one logs a traceback."""
+    context.abort(  # raises
+        grpc.StatusCode.UNIMPLEMENTED,
+        "The development server answers Predict, GetModelMetadata and GetModelStatus.",
+    )
+
+
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     """Predict and GetModelMetadata; the other methods answer UNIMPLEMENTED."""
 
     def __init__(self, model: LoadedModel) -> None:
         self._model = model
+
+    Classify = Regress = MultiInference = _refuse
 
     def Predict(self, request: Any, context: Any) -> Any:
         """Answers a `PredictRequest`."""
@@ -61,10 +72,12 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    """GetModelStatus, which health checks ask."""
+    """GetModelStatus, which health checks ask; no new configuration."""
 
     def __init__(self, model: LoadedModel) -> None:
         self._model = model
+
+    HandleReloadConfigRequest = _refuse
 
     def GetModelStatus(self, request: Any, context: Any) -> Any:
         """Answers a `GetModelStatusRequest`."""

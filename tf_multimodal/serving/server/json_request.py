@@ -27,8 +27,8 @@ def parse_body(body: bytes) -> dict[str, Any]:
     """Reads a predict request's body.
 
     Raises:
-        RequestError: it is not JSON, not an object, holds a signature name that is
-            no string, or not exactly one of `instances` and `inputs`.
+        RequestError: it is not JSON, not an object, or holds a signature name that
+            is no string.
     """
     if not body:
         raise make_invalid("JSON Parse error: The document is empty")
@@ -48,13 +48,6 @@ def parse_body(body: bytes) -> dict[str, Any]:
             f"JSON Value: {show_json(document)} not formatted correctly. "
             f"'{SIGNATURE_NAME}' key must be a string value."
         )
-    if ROWS in document and COLUMNS in document:
-        raise make_invalid(
-            f"JSON Value: {show_json(document)} Not formatted correctly expecting only "
-            f"one of '{COLUMNS}' or '{ROWS}' keys to exist "
-        )
-    if ROWS not in document and COLUMNS not in document:
-        raise make_invalid(f"Missing '{COLUMNS}' or '{ROWS}' key")
     return document
 
 
@@ -68,8 +61,16 @@ def read_inputs(
         expected: the signature's inputs, a `TensorInfo` by name.
 
     Raises:
-        RequestError: names, nesting or types that do not fit.
+        RequestError: not exactly one of `instances` and `inputs`, or names, nesting
+            or types that do not fit.
     """
+    if ROWS in document and COLUMNS in document:
+        raise make_invalid(
+            f"JSON Value: {show_json(document)} Not formatted correctly expecting only "
+            f"one of '{COLUMNS}' or '{ROWS}' keys to exist "
+        )
+    if ROWS not in document and COLUMNS not in document:
+        raise make_invalid(f"Missing '{COLUMNS}' or '{ROWS}' key")
     dtypes = {name: tf.as_dtype(info.dtype) for name, info in expected.items()}
     if ROWS in document:
         arrays = _read_rows(document[ROWS], dtypes)
@@ -81,7 +82,7 @@ def read_inputs(
 def _read_rows(rows: Any, dtypes: Mapping[str, tf.DType]) -> dict[str, np.ndarray]:
     if not isinstance(rows, list):
         raise make_invalid(
-            f"JSON Value: {show_json(rows)} Excepting '{ROWS}' to be an list/array"
+            f"JSON Value: {show_json(rows)} Expecting '{ROWS}' to be an list/array"
         )
     if not rows:
         raise make_invalid(f"JSON Value: [] No values in '{ROWS}' array")

@@ -6,7 +6,6 @@ of github.com/tensorflow/serving.
 """
 
 import pathlib
-import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -22,10 +21,9 @@ from tf_multimodal.serving.server.request_error import (
     convert_error,
     make_invalid,
 )
-from tf_multimodal.serving.versions import find_version, make_name
+from tf_multimodal.serving.versions import check_name, locate_version, make_name
 
 DEFAULT_SIGNATURE = "serving_default"
-_NAME = re.compile("[^/:]+")
 
 
 class LoadedModel:
@@ -33,7 +31,7 @@ class LoadedModel:
 
     Attributes:
         name: what callers ask for.
-        version: number of the version's folder; 1 where its name is no number.
+        version: its number; 1 where the folder's name is no number.
         folder: the SavedModel.
         signature_defs: inputs and outputs by signature, as the file has them.
     """
@@ -48,17 +46,13 @@ class LoadedModel:
         Raises:
             ValueError: there is no SavedModel, one that does not load, or a name that
                 cannot stand in a URL.
+            OSError: the folder cannot be read.
         """
-        self.folder = find_version(model_dir).resolve()
-        is_number = self.folder.name.isdecimal()
-        self.version = int(self.folder.name) if is_number else 1
-        base = self.folder.parent if is_number else self.folder
-        self.name = make_name(base) if name is None else name
-        if not _NAME.fullmatch(self.name):
-            raise ValueError(
-                f"{self.name!r} cannot be a model's name, for it stands in URLs: "
-                "expected one without `/` and `:`."
-            )
+        located = locate_version(model_dir)
+        self.folder = located.folder.resolve()
+        self.version = 1 if located.number is None else located.number
+        self.name = make_name(located.base_dir) if name is None else name
+        check_name(self.name)
         self.signature_defs = dict(read_meta_graph(self.folder).signature_def)
         # Held, because the functions stop working once it is collected.
         try:

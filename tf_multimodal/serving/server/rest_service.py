@@ -33,11 +33,14 @@ from tf_multimodal.serving.server.model_info import (
     make_signature_map,
     make_status,
 )
+from tf_multimodal.serving.server.request_body import read_body
 from tf_multimodal.serving.server.request_error import RequestError, make_invalid
 
-_MODEL = r"(?i)/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?"
-_POST_PATH = re.compile(_MODEL + r":(classify|regress|predict)")
-_GET_PATH = re.compile(_MODEL + r"(/metadata)?")
+_VERSION = r"(?:/versions/(\d+)|/labels/([^/:]+))?"
+_POST_PATH = re.compile(
+    rf"(?i)/v1/models/([^/:]+){_VERSION}:(classify|regress|predict)"
+)
+_GET_PATH = re.compile(rf"(?i)/v1/models(?:/([^/:]+))?{_VERSION}(/metadata)?")
 _MAX_VERSION = 2**63 - 1
 
 # HTTP status by gRPC's; all others are 500.
@@ -70,9 +73,7 @@ class RestService:
         self._max_request_bytes = max_request_bytes
 
     def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
-        request = Request(environ)
-        request.max_content_length = self._max_request_bytes
-        response = self.answer(request)
+        response = self.answer(Request(environ))
         return response(environ, start_response)
 
     def answer(self, request: Request) -> Response:
@@ -103,9 +104,12 @@ class RestService:
                     grpc.StatusCode.UNIMPLEMENTED,
                     f"The development server does not {method}: ask :predict.",
                 )
-            return self._predict(_make_spec(*spec), request.get_data(cache=False))
+            body = read_body(request, self._max_request_bytes)
+            return self._predict(_make_spec(*spec), body)
         if match := request.method == "GET" and _GET_PATH.fullmatch(request.path):
             *spec, metadata = match.groups()
+            if spec[0] is None:
+                raise make_invalid("Missing model name in request.")
             return (self._metadata if metadata else self._status)(_make_spec(*spec))
         raise make_invalid(f"Malformed request: {request.method} {request.path}")
 
