@@ -41,6 +41,8 @@ def make_samples() -> dict[str, bytes]:
         "png_palette": save(palette, "PNG"),
         "png_palette_transparent": save(palette, "PNG", transparency=3),
         "png_alpha": save(rgba, "PNG"),
+        "png_grey_keyed": save(grey, "PNG", transparency=grey.getpixel((3, 3))),
+        "png_rgb_keyed": save(rgb, "PNG", transparency=rgb.getpixel((3, 3))),
         "png_grey_alpha": save(rgba.convert("LA"), "PNG"),
         "png_1_bit": save(rgb.convert("1"), "PNG"),
         "gif": save(palette, "GIF"),

@@ -11,6 +11,9 @@ from tf_multimodal.data.image_header import read_headers
 from tf_multimodal.data.jpeg_header import UPRIGHT, turn_upright
 from tf_multimodal.data.row_map import map_rows
 
+_PNG_HEAD = 65_536  # bytes that are searched for the chunk tRNS
+# A PNG in grey or RGB (its byte 25) with a tRNS chunk. \C is any byte.
+_KEYED_PNG = r"\CPNG\C{21}[\x00\x02]\C*tRNS\C*"
 _HEADERS = 32  # images whose headers `decode_dataset` reads at once
 
 
@@ -178,7 +181,12 @@ def _read_allowed(
 
 def _decode(data: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     """Decodes what `read_headers` let pass, and turns it upright."""
-    image = tf.io.decode_image(data, expand_animations=False)
+    # A colour that is declared transparent comes as alpha only where that is asked for.
+    image = tf.cond(
+        tf.strings.regex_full_match(tf.strings.substr(data, 0, _PNG_HEAD), _KEYED_PNG),
+        lambda: tf.io.decode_png(data, channels=4),
+        lambda: tf.io.decode_image(data, expand_animations=False),
+    )
     is_rgb = tf.shape(image)[-1] == 3
 
     def finish() -> tf.Tensor:
