@@ -262,13 +262,6 @@ def test_bad_row_fails_alone(stub, make_client):
             assert result.scores[0] == pytest.approx(1 / (1 + len(text)))
 
 
-def test_server_that_is_gone_is_not_asked_for_halves(stub, make_client):
-    fail(stub, "UNAVAILABLE", 100)
-    results = predict_batch(make_client(retries=1), PAIRS)
-    assert [result.code for result in results] == ["UNAVAILABLE"] * 3
-    assert len(stub.requests) == 2
-
-
 def test_many_rows_in_order_and_in_flight(stub, make_client):
     together = threading.Barrier(3, timeout=60)  # broken unless three are on their way
     first = iter(range(3))
