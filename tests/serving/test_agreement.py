@@ -88,9 +88,9 @@ def test_small_differences_are_errors_in_float32_alone(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_bfloat16_has_a_loose_bound(name):
     expected = make_expected()
-    moved = PROBABILITIES + [[-0.15, 0.15, 0], [0, 0, 0]]  # the same best classes
+    moved = PROBABILITIES + [[-0.34, 0.14, 0.2], [0, 0, 0]]  # the same best classes
     expected[name] = Expected(moved, ["ok", "missing_input"])
-    with pytest.raises(VerificationError, match=f"{name} at row one differs.*1e-01"):
+    with pytest.raises(VerificationError, match=f"{name} at row one differs.*3e-01"):
         compare(make_answers(), expected, "bfloat16")
 
 

@@ -37,6 +37,7 @@ def write_version(folder, oldest_server="2.20.0"):
         "name": "dogs",
         "classes": ["dog", "no dog"],
         "signatures": {"features": {}, "serving_default": {}},
+        "max_image_px": 50_000_000,
         "allowed_batch_sizes": SIZES,
     }
     (extra / "model_card.json").write_text(json.dumps(card))

@@ -12,7 +12,7 @@ import yaml
 
 from tf_multimodal.serving.bundle import deployment, readme
 from tf_multimodal.serving.bundle.served_model import ServedModel
-from tf_multimodal.serving.bundle.server_config import make_config_files
+from tf_multimodal.serving.bundle.server_config import CPUS, make_config_files
 
 # `git show 2.20.0:tensorflow_serving/model_servers/main.cc` in tensorflow/serving
 # defines these flags, among others.
@@ -38,6 +38,7 @@ MODEL = ServedModel(
     allowed_batch_sizes=(1, 2, 4, 8),
     server_version="2.20.0",
     size_bytes=2**20,
+    max_image_px=0,
 )
 OUTPUT = pathlib.Path("/bundles/one")
 
@@ -150,9 +151,13 @@ def check_is_restricted(pod):
         assert volume.keys() - {"name"} <= kinds
 
 
-@pytest.mark.parametrize("size_gib, memory", [(0.01, (2, 5)), (2.9, (7, 15))])
-def test_memory_grows_with_the_model(size_gib, memory):
-    model = change(size_bytes=int(size_gib * 2**30))
+@pytest.mark.parametrize(
+    "size_gib, image_px, memory",
+    [(0.01, 0, (2, 5)), (2.9, 0, (7, 15)), (0.01, 71_500_000, (2, 5 + CPUS))],
+)
+def test_memory_grows_with_the_model_and_its_images(size_gib, image_px, memory):
+    """71.5 million pixels take a GiB on each core that decodes."""
+    model = change(size_bytes=int(size_gib * 2**30), max_image_px=image_px)
     _, _, deployed, _ = read_documents(model)
     (container,) = deployed["spec"]["template"]["spec"]["containers"]
     resources = container["resources"]

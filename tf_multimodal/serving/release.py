@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 import shlex
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ from tf_multimodal.serving.comparison import compare_format
 from tf_multimodal.serving.folding import fold_batch_norm
 from tf_multimodal.serving.model_card import write_model_card
 from tf_multimodal.serving.pairs import choose_pairs, choose_split
+from tf_multimodal.serving.request_example import make_curl
 from tf_multimodal.serving.saved_model import PRECISIONS, write_names, write_saved_model
 from tf_multimodal.serving.server_ops import OLDEST_SERVER
 from tf_multimodal.serving.verification import (
@@ -123,9 +125,7 @@ Serve it with TensorFlow Serving, {OLDEST_SERVER} or newer:
   docker run --rm -p 127.0.0.1:8501:8501 -v {mount} \\
     -e MODEL_NAME={name} tensorflow/serving
 Ask it:
-  printf '{{"instances": [{{"image_bytes": {{"b64": "%s"}}, "text": "%s"}}]}}' \\
-    "$(base64 -w0 IMAGE.png)" "THE TEXT BESIDE IT" |
-    curl -d @- http://localhost:8501/v1/models/{name}:predict
+{textwrap.indent(make_curl(name, 8501), "  ")}
 What an operator needs around it: python -m export.bundle"""
 
 

@@ -29,6 +29,7 @@ from tf_multimodal.serving.bundle.server_config import (
 COMPOSE_FILE = "docker-compose.yaml"
 KUBERNETES_FILE = "kubernetes.yaml"
 USER = 65534  # nobody
+BYTES_PER_PX = 15  # of an image while it is decoded and resized: uint8, float32
 GIB = 1024**3
 # The server ends at once where SIGTERM reaches it, and ignores it as process 1
 # (github.com/tensorflow/serving/issues/1853): requests get this long to finish.
@@ -233,9 +234,13 @@ def _make_mount(source: str, target: str) -> dict[str, Any]:
 
 
 def _compute_memory_gib(model: ServedModel) -> tuple[int, int]:
-    """Returns request and limit; two versions are loaded while one replaces another."""
+    """Returns request and limit; two versions are loaded while one replaces another.
+
+    The limit has room for the largest image that is decoded, on every core.
+    """
     weights = math.ceil(2 * model.size_bytes / GIB)
-    return weights + 1, 2 * weights + 3
+    images = math.ceil(CPUS * model.max_image_px * BYTES_PER_PX / GIB)
+    return weights + 1, 2 * weights + 3 + images
 
 
 def _compute_storage_gib(model: ServedModel) -> int:

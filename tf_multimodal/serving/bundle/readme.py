@@ -217,8 +217,8 @@ kubectl scale deployment/{name} --replicas=1
 
 Nobody answers meanwhile. For updates without a gap, and for replicas on several nodes,
 use a storage class with ReadWriteMany and strategy RollingUpdate, and leave out both
-`scale` lines: a version is copied beside its place and moved, so that a running server
-never sees half of it.
+`scale` lines and the wait after the first: a version is copied beside its place and
+moved, so that a running server never sees half of it.
 
 To change the configuration, edit the config map and apply it again. The server takes
 `{MODELS_FILE}` over by itself, a minute or two later; for `{BATCHING_FILE}` and

@@ -34,6 +34,7 @@ class ServedModel:
         allowed_batch_sizes: sizes that the version is warmed up for, ascending.
         server_version: of TensorFlow Serving, not older than the model needs.
         size_bytes: of the files of that version.
+        max_image_px: pixels of the largest image that it decodes; 0: it reads none.
     """
 
     name: str
@@ -46,6 +47,7 @@ class ServedModel:
     allowed_batch_sizes: tuple[int, ...]
     server_version: str
     size_bytes: int
+    max_image_px: int
 
 
 def read_served_model(
@@ -96,6 +98,7 @@ def read_served_model(
         size_bytes=sum(
             path.stat().st_size for path in folder.rglob("*") if path.is_file()
         ),
+        max_image_px=card["max_image_px"] or 0,
     )
 
 
