@@ -68,6 +68,8 @@ def test_interrupt(stub, pairs_csv, tmp_path):
         cwd=pathlib.Path(__file__).parents[2],
         stderr=subprocess.PIPE,
         text=True,
+        # Where the tests run in the background, a shell has it ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         try:
             assert asked.wait(120)
