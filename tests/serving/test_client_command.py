@@ -51,6 +51,14 @@ def test_command(stub, pairs_csv, tmp_path, run_command):
     assert last.startswith("python -m export.client: There is no file none, which")
 
 
+# Where the tests run in the background, a shell has the signal ignored.
+WITH_SIGINT = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
 @pytest.mark.slow
 def test_interrupt(stub, pairs_csv, tmp_path):
     asked, ended = threading.Event(), threading.Event()
@@ -61,15 +69,14 @@ def test_interrupt(stub, pairs_csv, tmp_path):
         return ["ok"] * request.rows
 
     stub.answer = answer
-    command = [sys.executable, "-m", "export.client", "--name=pets", "--in_flight=2"]
+    command = [sys.executable, "-c", WITH_SIGINT]
+    command += ["-m", "export.client", "--name=pets", "--in_flight=2"]
     command += [f"--server={stub.url}", f"--manifest={pairs_csv}", "--deadline_s=300"]
     with subprocess.Popen(
         [*command, f"--output={tmp_path / 'rows.jsonl'}"],
         cwd=pathlib.Path(__file__).parents[2],
         stderr=subprocess.PIPE,
         text=True,
-        # Where the tests run in the background, a shell has it ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         try:
             assert asked.wait(120)
