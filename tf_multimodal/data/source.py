@@ -2,8 +2,65 @@
 
 import dataclasses
 import hashlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+
+
+class Column(Protocol):
+    """Values of the rows by position; an object array is one, too.
+
+    What is large stays on disk: a column holds what was asked for, no more.
+    """
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any) -> Any:
+        """Returns the value at an int, or an object array of those at an int array."""
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class LeftOutRow(NamedTuple):
+    """A row that a source has and that is not among its rows; the reason says why."""
+
+    file: str  # the source's, or the image's as written
+    row: int
+    id: str
+    reason: str
+
+
+class Part(NamedTuple):
+    """A part of a mixture: rows `start` to `stop`, drawn with this weight."""
+
+    name: str
+    weight: float
+    start: int
+    stop: int
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelSets:
+    """The labels of rows that may have several, or none.
+
+    Attributes:
+        offsets: int64 [n + 1]; row i has `values[offsets[i]:offsets[i + 1]]`.
+        values: int32, labels.
+        num_classes: how many classes there are.
+    """
+
+    offsets: np.ndarray
+    values: np.ndarray
+    num_classes: int
+
+    def get(self, indices: np.ndarray) -> np.ndarray:
+        """Returns float32 [len(indices), num_classes]: 1 where a row has the label."""
+        matrix = np.zeros((len(indices), self.num_classes), np.float32)
+        for place, index in enumerate(indices):
+            start, stop = self.offsets[index], self.offsets[index + 1]
+            matrix[place, self.values[start:stop]] = 1.0
+        return matrix
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,32 +70,42 @@ class Source:
     Attributes:
         name: shown in messages, e.g. `pairs.csv` or `openclipart/1.0.0`.
         classes: names of the classes; label `i` is `classes[i]`.
-        images: object [n]; encoded bytes, or absolute paths (str) where
-            `images_are_paths`; empty where a row has no image.
-        images_are_paths: what `images` holds.
-        texts: object [n] of str, or of bytes where a text is not UTF-8; empty where a
-            row has no text.
-        labels: int32 [n]; -1 where the label is not known.
+        images: column; encoded bytes, or the path of a file as str; empty where a row
+            has no image.
+        texts: column of str, or of bytes where a text is not UTF-8; empty where a row
+            has no text. With captions: the first one that is not empty.
+        labels: int32 [n]; -1 where the label is not known. With label sets: the first
+            label of each, or -1.
         weights: float32 [n], at least 0.
-        ids: object [n] of str, unique.
-        groups: object [n] of str; rows of a group never cross splits.
+        ids: column of str, unique.
+        groups: column of str; rows of a group never cross splits.
         splits: object [n] of str, `train`, `validation` or `test`.
-        files: object [n] of str, for messages: the image's file as written.
+        files: column of str, for messages: the image's file as written.
         rows: int64 [n], for messages: line of the manifest, or position.
+        captions: column of tuples of str, one for each of `caption_names`; empty
+            where a row lacks one. None: there is one text a row.
+        caption_names: where the captions come from, e.g. their columns.
+        label_sets: None where a row has one label.
+        left_out: rows that were read and cannot be used.
+        parts: of a mixture; they cover the rows. Empty: no mixture.
     """
 
     name: str
     classes: tuple[str, ...]
-    images: np.ndarray
-    images_are_paths: bool
-    texts: np.ndarray
+    images: Column
+    texts: Column
     labels: np.ndarray
     weights: np.ndarray
-    ids: np.ndarray
-    groups: np.ndarray
+    ids: Column
+    groups: Column
     splits: np.ndarray
-    files: np.ndarray
+    files: Column
     rows: np.ndarray
+    captions: Column | None = None
+    caption_names: tuple[str, ...] = ()
+    label_sets: LabelSets | None = None
+    left_out: tuple[LeftOutRow, ...] = ()
+    parts: tuple[Part, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -38,6 +38,10 @@ STATUSES = (
 )
 STATUS_CODES = {name: code for code, name in enumerate(STATUSES)}
 
+# A row that the source's reader left out: a cell that cannot be used, or a row that
+# cannot be read. It never reaches a model, so that it has no code.
+UNUSABLE_ROW = "unusable_row"
+
 MAX_IMAGE_PX = 50_000_000  # width times height; the default limit
 
 
