@@ -69,6 +69,12 @@ def define_flags() -> None:
         "The model's labels.txt: gives every class its probability, not just the "
         "best; needed for a .csv.",
     )
+    flags.DEFINE_bool(
+        "multi_label",
+        False,
+        "The model gives a row several classes, or none (activation sigmoid in its "
+        "model card): write those from probability 0.5 on.",
+    )
     for role in ("image", "text", "id"):
         flags.DEFINE_string(f"{role}_column", None, f"Manifest column of the {role}.")
     flags.DEFINE_integer("batch_size", 32, "Rows of a request.", lower_bound=1)
@@ -138,7 +144,7 @@ def _connect_and_run(one_pair: bool) -> int:
 def _run(client: Any, one_pair: bool) -> int:
     from tf_multimodal.serving.client import manifest, outcome
 
-    model = outcome.find_model(client, FLAGS.signature, FLAGS.labels)
+    model = outcome.find_model(client, FLAGS.signature, FLAGS.labels, FLAGS.multi_label)
     if one_pair:
         row = manifest.predict_pair(model, FLAGS.image, FLAGS.text)
         print(json.dumps(row, ensure_ascii=False, indent=2))

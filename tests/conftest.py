@@ -27,6 +27,11 @@ ROWS = (
     ("b3", "3.png", "a symbol", "signs_and_symbols", "train"),
     ("c1", "2.png", "cats", "cat", "validation"),
 )
+LABEL_SETS = {  # those of the other rows hold their label alone
+    "a2": "cat|signs_and_symbols",
+    "a4": "",
+    "b1": "bird|cat|signs_and_symbols",
+}
 PIECES = "[PAD] [UNK] [CLS] [SEP] [MASK] a red bird two cats cat sign symbol and 5 x"
 
 
@@ -51,6 +56,15 @@ def image_run(small_run, tmp_path_factory) -> pathlib.Path:
     shutil.copytree(small_run.parent, folder, dirs_exist_ok=True)
     shutil.rmtree(folder / "run")
     return _write_run(folder, "image")
+
+
+@pytest.fixture(scope="session")
+def multi_label_run(small_run, tmp_path_factory) -> pathlib.Path:
+    """A run over the same pairs, each of which may have several labels, or none."""
+    folder = tmp_path_factory.mktemp("multi_label_run")
+    shutil.copytree(small_run.parent, folder, dirs_exist_ok=True)
+    shutil.rmtree(folder / "run")
+    return _write_run(folder, "image_text", multi_label=True)
 
 
 @pytest.fixture
@@ -86,10 +100,14 @@ def _write_data(folder: pathlib.Path) -> None:
     (folder / "broken.png").write_bytes(image[:60])
     (folder / "vocab.txt").write_text("\n".join(PIECES.split()) + "\n")
     with open(folder / "pairs.csv", "w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([("id", "image", "text", "label", "split"), *ROWS])
+        header = ("id", "image", "text", "label", "split", "labels")
+        rows = [(*row, LABEL_SETS.get(row[0], row[3])) for row in ROWS]
+        csv.writer(file).writerows([header, *rows])
 
 
-def _write_run(folder: pathlib.Path, modalities: str) -> pathlib.Path:
+def _write_run(
+    folder: pathlib.Path, modalities: str, multi_label: bool = False
+) -> pathlib.Path:
     from tf_multimodal import config as config_lib
     from tf_multimodal.data.labels import write_labels
     from tf_multimodal.data.sources import load_source
@@ -99,6 +117,7 @@ def _write_run(folder: pathlib.Path, modalities: str) -> pathlib.Path:
     config.data.manifest = str(folder / "pairs.csv")
     config.data.columns.id = "id"
     config.data.columns.split = "split"
+    config.data.columns.labels = "labels" if multi_label else ""
     config.model.modalities = modalities
     config.model.image.size_px = 16
     config.model.image.resnet.stackwise_num_filters = (64,)
@@ -122,18 +141,18 @@ def _write_run(folder: pathlib.Path, modalities: str) -> pathlib.Path:
     ]
     lines = "".join(json.dumps(line) + "\n" for line in history)
     (run_dir / "metrics.jsonl").write_text(lines)
-    _save_model(config, run_dir / "best")
+    _save_model(config, run_dir / "best", multi_label)
     return run_dir
 
 
-def _save_model(config, folder: pathlib.Path) -> None:
+def _save_model(config, folder: pathlib.Path, multi_label: bool) -> None:
     from tf_multimodal.training.model_builder import (
         build_classifier,
         build_preprocessor,
     )
 
     preprocessor = build_preprocessor(config, [])
-    model = build_classifier(config, preprocessor, len(CLASSES), "float32")
+    model = build_classifier(config, preprocessor, len(CLASSES), "float32", multi_label)
     generator = np.random.RandomState(1)
     for variable in model.trainable_variables:  # rows differ by more than rounding
         variable.assign(generator.normal(0, 0.3, variable.shape))

@@ -30,7 +30,6 @@ def make_source():
             name="pairs.csv",
             classes=("even", "odd"),
             images=np.array(images, object),
-            images_are_paths=False,
             texts=np.array(texts, object),
             labels=np.arange(n, dtype=np.int32) % 2,
             weights=np.ones(n, np.float32),

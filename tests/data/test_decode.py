@@ -6,6 +6,7 @@ import tensorflow as tf
 from image_samples import make_animated_webp, make_samples, make_turned
 
 from tf_multimodal.data import decode, spec
+from tf_multimodal.data.raw_rows import UNREADABLE
 
 RED = np.full((3, 4, 3), (255, 0, 0), np.uint8)
 
@@ -104,6 +105,32 @@ def test_paths_are_read_and_missing_files_are_bad_rows(tmp_path):
     assert pixels.numpy()[1, 0, 0].tolist() == [256, 1, 1]
 
 
+@pytest.mark.parametrize("mode", ["eager", "dataset"])
+def test_a_batch_may_hold_paths_and_bytes(mode, tmp_path):
+    png = tf.io.encode_png(RED).numpy()
+    (tmp_path / "red.png").write_bytes(png)
+    images = [str(tmp_path / "red.png").encode(), png, str(tmp_path / "gone").encode()]
+    images += [b"", b"hello"]
+    flags = [True, False, True, True, False]
+    batch = (tf.constant(images), tf.constant(flags))
+
+    def run(images, flags):
+        return decode.decode_batch(images, make_pixels, 2, flags)
+
+    if mode == "dataset":
+        pixels, status = next(iter(tf.data.Dataset.from_tensors(batch).map(run)))
+    else:
+        pixels, status = run(*batch)
+    assert get_names(status) == [
+        spec.OK,
+        spec.OK,
+        spec.UNREADABLE_IMAGE,
+        spec.MISSING_INPUT,
+        spec.UNDECODABLE_IMAGE,
+    ]
+    assert pixels.numpy()[:2, 0, 0, 0].tolist() == [255, 256]
+
+
 def test_rows_are_decoded_at_the_same_time():
     """Each row waits until the other is there too."""
     barrier = threading.Barrier(2)
@@ -164,6 +191,10 @@ def test_failures_are_explained(tmp_path):
     assert status == spec.UNREADABLE_IMAGE and "does not exist" in reason
     status, reason = decode.explain_failure(str(tmp_path))
     assert status == spec.UNREADABLE_IMAGE and "directory" in reason
+    status, reason = decode.explain_failure("a\0b")
+    assert status == spec.UNREADABLE_IMAGE and "null byte" in reason
+    found = decode.explain_failure(f"{UNREADABLE}It leads out of the folder.")
+    assert found == (spec.UNREADABLE_IMAGE, "It leads out of the folder.")
     status, reason = decode.explain_failure(str(tmp_path / "empty.png"))
     assert status == spec.UNDECODABLE_IMAGE and "0 bytes" in reason
     status, reason = decode.explain_failure(b"hello")

@@ -1,9 +1,12 @@
+import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from tf_multimodal.data import spec
 from tf_multimodal.data.dropped import DroppedRows, TooManyBadRows
+from tf_multimodal.data.source import LeftOutRow
 
 UNDECODABLE, MISSING = spec.UNDECODABLE_IMAGE, spec.MISSING_INPUT
 IMAGES = [b"x", b"", b"", b"hello", b"y"]
@@ -36,7 +39,7 @@ def test_over_the_limit_it_raises_with_reasons(tmp_path, make_source):
         dropped.record(3, UNDECODABLE)
     assert dropped.error is error.value
     message = str(error.value)
-    assert "3 of 5 training rows" in message and "max_bad_fraction=0.4" in message
+    assert "3 of 5 training rows" in message and "max_drop_rate=0.4" in message
     assert "pairs.csv, row 5 (id id3, image 3.png): The image does not" in message
     assert str(path) in message and len(read_lines(path)) == 3
 
@@ -72,3 +75,62 @@ def test_a_resumed_run_names_no_row_again_and_mends_a_torn_line(tmp_path, make_s
     resumed.record(3, UNDECODABLE)
     resumed.record(1, MISSING)
     assert [line["id"] for line in read_lines(path)] == ["id3", "id1"]
+
+
+def test_rows_that_the_reader_left_out_are_named_once(tmp_path, make_source):
+    path = tmp_path / "dropped.jsonl"
+    rows = [LeftOutRow("pairs.csv", 9, "id3", "The id is there twice.")]
+    source = dataclasses.replace(make_source(5, IMAGES), left_out=(*rows,))
+    for _ in range(2):
+        dropped = DroppedRows(source, 1.0, 5, path)
+        dropped.record_left_out()
+        dropped.record(3, UNDECODABLE)  # the other one of this id
+    first, second = read_lines(path)
+    assert first == {
+        "file": "pairs.csv",
+        "row": 9,
+        "id": "id3",
+        "status": "unusable_row",
+        "reason": "The id is there twice.",
+    }
+    assert second["file"] == "3.png" and second["row"] == 5
+
+
+def test_the_rate_is_judged_before_all_rows_are_met(make_source):
+    """Three standard deviations above 10 % of 100 rows are 19."""
+    dropped = DroppedRows(make_source(5, IMAGES), 0.1, 1_000_000)
+    for _ in range(19):
+        dropped.record(3, UNDECODABLE)
+    dropped.check_rate(99)
+    dropped.check_rate(100)
+    dropped.record(0, UNDECODABLE)
+    dropped.check_rate(99)
+    with pytest.raises(TooManyBadRows, match="20 of 100") as error:
+        dropped.check_rate(100)
+    assert "allows: 2 undecodable_image. The first" in str(error.value)
+    assert dropped.error is error.value
+
+
+def test_the_log_has_the_first_of_each_status_and_totals(make_source):
+    dropped = DroppedRows(make_source(5, IMAGES), 1.0, 5)
+    assert dropped.summarize() == ""
+    for index, status in ((3, UNDECODABLE), (0, UNDECODABLE), (1, MISSING)):
+        dropped.record(index, status, left_out=index != 0)
+    first, second, totals = dropped.summarize().splitlines()
+    assert first.startswith("First undecodable_image: pairs.csv, row 5 (id id3, image")
+    assert second.startswith("First missing_input: pairs.csv, row 3 (id id1")
+    assert "1 missing_input, 2 undecodable_image." in totals
+    assert "3 of 5 training rows are bad, 2 of them are left out" in totals
+    assert dropped.summarize() == ""
+    dropped.record(3, UNDECODABLE)
+    (totals,) = dropped.summarize().splitlines()
+    assert "1 undecodable_image. In all 3 of 5" in totals
+
+
+def test_the_caption_that_is_not_utf_8_is_explained(make_source):
+    captions = np.empty(5, object)
+    captions[:] = [("a", b"b\xff", "")] * 5
+    source = dataclasses.replace(make_source(5, IMAGES), captions=captions)
+    dropped = DroppedRows(source, 1.0, 5)
+    dropped.record(2, spec.UNDECODABLE_TEXT)
+    assert "byte 0xff at position 1" in dropped.reasons[2]

@@ -1,5 +1,3 @@
-import time
-
 import numpy as np
 import pytest
 
@@ -110,10 +108,67 @@ def test_group_names_do_not_depend_on_the_order_of_rows():
     np.testing.assert_array_equal(shuffled, groups[order])
 
 
-def test_many_rows_take_seconds_not_hours():
-    hashes = make_hashes(20_000)
-    ids = [str(i) for i in range(20_000)]
-    start = time.process_time()
-    groups = duplicates.group_duplicates(ids, ids, hashes)
-    assert len(set(groups)) == 20_000
-    assert time.process_time() - start < 20  # all pairs: minutes
+@pytest.fixture
+def compared(monkeypatch):
+    """How many pairs of hashes were compared so far."""
+    counts, count_bits = [0], np.bitwise_count
+
+    def count(values):
+        counts[0] += len(values)
+        return count_bits(values)
+
+    monkeypatch.setattr(np, "bitwise_count", count)
+    return counts
+
+
+@pytest.mark.parametrize("free_bytes", [16, 8, 3])
+def test_work_stays_bounded_where_many_hashes_agree_in_most_bits(compared, free_bytes):
+    rng = np.random.default_rng(0)
+    count = 20_000
+    hashes = np.zeros((count, 16), np.uint8)
+    hashes[:, -free_bytes:] = rng.integers(0, 256, (count, free_bytes))
+    duplicates.find_close_pairs(hashes)
+    assert compared[0] < 100 * count  # all pairs: 10,000 times as many
+
+
+def test_equal_hashes_cost_nothing_and_are_paired_with_the_first(compared):
+    hashes = np.ones((5000, 16), np.uint8)
+    pairs = duplicates.find_close_pairs(hashes)
+    assert pairs.tolist() == [[0, row] for row in range(1, 5000)]
+    assert compared[0] == 0
+
+
+@pytest.mark.parametrize("max_distance_bits", [0, 1, 2, 5])
+def test_crowded_hashes_give_the_pairs_that_comparing_all_gives(max_distance_bits):
+    rng = np.random.default_rng(4)
+    count = 3000
+    free = rng.permutation(1 << 15)[:count].astype(">u2")  # bands of 5 bits are full
+    hashes = np.zeros((count, 16), np.uint8)
+    hashes[:, 7:9] = free[:, None].view(np.uint8).reshape(count, 2)
+    bits = np.unpackbits(hashes[:, 7:9], axis=1).astype(np.float32)
+    distances = bits @ (1 - bits.T) + (1 - bits) @ bits.T
+    expected = np.argwhere(np.triu(distances <= max_distance_bits, 1))
+    pairs = duplicates.find_close_pairs(hashes, max_distance_bits)
+    np.testing.assert_array_equal(pairs, expected)
+
+
+def test_large_images_have_the_hash_of_the_whole(monkeypatch):
+    image = make_image(600, 900)
+    whole = duplicates.compute_dhash(image)
+    monkeypatch.setattr(duplicates, "_BAND_PX", 900 * 7)
+    assert duplicates.compute_dhash(image) == whole
+
+
+def test_connected_rows_have_one_number():
+    pairs = np.array([[4, 1], [1, 3], [5, 6]])
+    numbers = duplicates.connect_rows(7, pairs).tolist()
+    assert numbers[1] == numbers[3] == numbers[4]
+    assert numbers[5] == numbers[6]
+    assert len(set(numbers)) == 4
+    names = duplicates.name_groups(np.array(numbers), list("gfedcba"))
+    assert names.tolist() == ["g", "c", "e", "c", "c", "a", "a"]
+
+
+def test_equal_keys_are_paired_with_their_first_row():
+    pairs = duplicates.pair_equal(np.array(["b", "a", "b", "b"], object))
+    assert pairs.tolist() == [[0, 0], [1, 1], [0, 2], [0, 3]]

@@ -107,7 +107,7 @@ def test_training_follows_the_same_rules(
     source = make_source(4, texts=["cat", "cat", b"\xff", "cat"])
     source.images[0] = source.images[0][:16] + b"\0\1\0\0" * 2 + source.images[0][24:]
     source.labels[:] = np.arange(4)
-    config.data.bad_images = policy
+    config.data.bad_rows = policy
     dropped = DroppedRows(source, 1.0, 4)
     dataset = pipeline.make_train_dataset(
         source, np.arange(4), make_preprocessor(), config, dropped=dropped

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from tf_multimodal.data.manifest import read_manifest
-from tf_multimodal.evaluation import evaluate
+from tf_multimodal.evaluation import evaluate, plots
+from tf_multimodal.inference import prediction_file
 from tf_multimodal.inference.predictor import Predictor
 from tf_multimodal.inference.run_reader import load_run_source, read_run
 
@@ -141,6 +142,43 @@ def test_metrics_are_weighted(small_run):
         loss = repeated[part]["loss"]
         assert weighted[part]["loss"] == pytest.approx(loss, abs=1e-6)
     assert weighted["examples"] == 7 and np.sum(weighted["confusion"]) == 7
+
+
+class LazyColumn:
+    """No more than `data.source.Column` promises."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def __len__(self):
+        return len(self.values)
+
+    def __iter__(self):
+        return iter(self.values)
+
+    def __getitem__(self, index):
+        if not isinstance(index, int):
+            assert isinstance(index, np.ndarray) and index.dtype.kind == "i"
+        return self.values[index]
+
+
+def test_columns_may_be_lazy(small_run, tmp_path):
+    predictor = Predictor.from_run(small_run)
+    source = load_run_source(read_run(small_run))
+    names = ("images", "texts", "ids", "groups", "files")
+    columns = {
+        name: LazyColumn(np.array(list(getattr(source, name)), object))
+        for name in names
+    }
+    results = []
+    for rows in (source, dataclasses.replace(source, **columns)):
+        found = predictor.predict_source(rows, rows.get_indices("test"), batch_size=4)
+        table = prediction_file.make_rows(rows, found, predictor.classes)
+        plots.plot_examples(rows, found, tmp_path / "examples.png")
+        picture = (tmp_path / "examples.png").read_bytes()
+        result = evaluate.make_result(predictor, rows, found, "test")
+        results.append((result, list(table), picture))
+    assert results[0] == results[1]
 
 
 def test_unlabelled_and_empty_splits_are_refused(pinned):

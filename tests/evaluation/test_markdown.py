@@ -15,6 +15,9 @@ METRICS = {
 RESULT = {
     **METRICS,
     "weighted": False,
+    "multi_label": False,
+    "by_caption": {},
+    "left_out": 0,
     "accuracy_interval": [0.25, 0.75],
     "image_only": {**METRICS, "accuracy": 0.4},
     "text_only": {**METRICS, "accuracy": 0.3},
@@ -76,3 +79,44 @@ def test_nothing_confused():
     result = {**RESULT, "confusion": [[2, 0], [0, 2]]}
     report = markdown.make_report(result, pathlib.Path("x"), {})
     assert "No pair was classified wrongly." in report
+
+
+def test_label_sets():
+    metrics = {
+        "accuracy": 0.5,
+        "micro_f1": 0.625,
+        "macro_f1": 0.25,
+        "mean_average_precision": 0.75,
+        "loss": 0.6931,
+    }
+    rows = [{**row, "average_precision": 0.875} for row in RESULT["per_class"]]
+    rows[1]["average_precision"] = None
+    result = {k: v for k, v in RESULT.items() if k not in ("ece", "top3_accuracy")}
+    result |= metrics | {"image_only": metrics, "text_only": metrics}
+    result |= {"multi_label": True, "confusion": None, "per_class": rows}
+    report = markdown.make_report(result, pathlib.Path("x"), {"examples": "e.png"})
+    assert "| input | accuracy % | micro F1 % | macro F1 % | mAP % | loss |" in report
+    assert "| 50.0 (25.0 to 75.0) | 62.5 | 25.0 | 75.0 | 0.693 |" in report
+    assert r"| a\|b | 50.0 | 100.0 | 66.7 | 87.5 | 2 |" in report
+    assert "| c | 50.0 | 100.0 | 66.7 |  | 2 |" in report
+    assert "a class is predicted from a probability of 0.5 on" in report
+    assert "Confusion" not in report
+
+
+def test_captions():
+    by_caption = {
+        "title": {"rows": 3, "accuracy": 0.5, "macro_f1": 0.25},
+        "alt|text": {"rows": 0, "accuracy": None, "macro_f1": None},
+    }
+    result = {**RESULT, "by_caption": by_caption}
+    report = markdown.make_report(result, pathlib.Path("x"), {})
+    assert "| title | 3 | 50.0 | 25.0 |\n" in report
+    assert r"| alt\|text | 0 |  |  |" in report
+    assert "Captions" not in markdown.make_report(RESULT, pathlib.Path("x"), {})
+
+
+def test_rows_that_were_left_out_are_counted():
+    report = markdown.make_report({**RESULT, "left_out": 12}, pathlib.Path("x"), {})
+    assert (
+        "Rows of all splits that could not be read and are not counted: 12." in report
+    )

@@ -1,5 +1,6 @@
 """Pictures are drawn for awkward input too, without a warning."""
 
+import dataclasses
 import struct
 import warnings
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tf_multimodal.data.source import LabelSets
 from tf_multimodal.evaluation import plots
 from tf_multimodal.inference.predictions import Predictions
 from tf_multimodal.inference.predictor import make_source
@@ -61,6 +63,39 @@ def test_fewer_examples_than_places(tmp_path, no_warnings):
     source, predictions = _make_case(TEXTS[:3], [0, 1, 2], [0, 1, 2])
     plots.plot_examples(source, predictions, tmp_path / "examples.png")
     assert _read_size(tmp_path / "examples.png")[0] > 1200
+
+
+def test_examples_of_label_sets(tmp_path, no_warnings):
+    source, predictions = _make_case(TEXTS[:4], [0, 1, 2, 3], [0, 1, 2, 0], 5)
+    sets = LabelSets(np.array([0, 1, 1, 3, 4]), np.array([0, 1, 2, 3], np.int32), 5)
+    source = dataclasses.replace(source, label_sets=sets)
+    probabilities = np.array(
+        [
+            [0.9, 0.1, 0.1, 0.1, 0.1],
+            [0.1, 0.2, 0.3, 0.4, 0.1],
+            [0.5, 0.6, 0.7, 0.8, 0.9],
+            [0.0, 0.0, 0.0, 0.0, 0.0],
+        ],
+        np.float32,
+    )
+    predictions = dataclasses.replace(
+        predictions, probabilities=probabilities, multi_label=True
+    )
+    plots.plot_examples(source, predictions, tmp_path / "examples.png")
+    assert _read_size(tmp_path / "examples.png")[0] > 1200
+    chosen = plots.choose_examples(source, predictions, 4)
+    assert sorted(chosen[:2]) == [0, 1]  # the right ones come first
+    lines = [
+        plots._describe_prediction(source, predictions, i, i < 2).splitlines()
+        for i in range(4)
+    ]
+    assert lines == [
+        ["class_$_0  90%"],
+        ["(none)"],
+        ["class_$_4  90%", "class_$_3  80%", "class_$_2  70%", "and 2 more"]
+        + ["label: class_$_1, class_$_2"],
+        ["(none)", "label: class_$_3"],
+    ]
 
 
 def test_choice_is_fixed_mixed_and_spread():

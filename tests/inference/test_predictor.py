@@ -89,6 +89,15 @@ def test_statuses_and_what_is_left(predictor, source):
     )
 
 
+def test_good_rows_are_not_read_again(predictor, source, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        predictions.row_status, "explain", lambda status, *_: asked.append(status) or ""
+    )
+    predictor.predict_source(source, np.arange(6))
+    assert asked == [spec.UNDECODABLE_IMAGE, spec.UNREADABLE_IMAGE]
+
+
 def test_masking_hides_a_modality(predictor, source):
     first = np.arange(1)
     text_only = predictor.predict_source(source, first, mask_images=True)
@@ -181,5 +190,5 @@ def test_source_keeps_trailing_zero_bytes():
 
 
 def test_softmax_of_large_logits():
-    result = predictions.compute_softmax(np.array([[1e4, 1e4, -1e4]], np.float32))
+    result = predictions.compute_probabilities(np.array([[1e4, 1e4, -1e4]], np.float32))
     np.testing.assert_array_equal(result, np.array([[0.5, 0.5, 0]], np.float32))

@@ -82,6 +82,7 @@ def make_task(
     image_loss: float = 0.0,
     text_loss: float = 0.0,
     dropout: float = 0.0,
+    activation: str = "softmax",
     **kwargs: Any,
 ) -> ImageTextClassifier:
     return ImageTextClassifier(
@@ -91,6 +92,7 @@ def make_task(
         image_loss=image_loss,
         text_loss=text_loss,
         dropout=dropout,
+        activation=activation,
     )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tf_multimodal.data import spec
-from tf_multimodal.inference.predictions import compute_softmax
+from tf_multimodal.inference.predictions import compute_probabilities
 from tf_multimodal.inference.run_reader import load_run_source, read_run
 from tf_multimodal.serving.comparison import compare_format, compare_probabilities
 
@@ -24,6 +24,15 @@ def test_figures_of_two_answers():
     assert "accuracy            33.3%; of the run 66.7%" in compared.describe()
 
 
+def test_label_sets_agree_where_all_classes_do():
+    received = np.array([[0.6, 0.4], [0.5, 0.6], [0.45, 0.1]], np.float32)
+    truth = np.array([[1, 0], [0, 1], [0, 0]], np.float32)
+    compared = compare_probabilities(EXPECTED, received, truth)
+    assert compared.label_agreement == pytest.approx(1 / 3)
+    assert compared.accuracy_model == pytest.approx(2 / 3)
+    assert compared.accuracy_format == pytest.approx(2 / 3)
+
+
 def test_rows_without_a_label_do_not_count_as_wrong():
     compared = compare_probabilities(EXPECTED, EXPECTED, np.array([0, -1, 1]))
     assert compared.accuracy_model == 1.0
@@ -40,7 +49,7 @@ def test_every_row_is_compared_once_on_the_same_tensors(predictor, small_run):
     def run(x):
         seen.append(x)
         logits = predictor.model(x, training=False).numpy()
-        probabilities = compute_softmax(logits)
+        probabilities = compute_probabilities(logits)
         probabilities[0] += 0.25  # no more a distribution, as a check
         return probabilities
 

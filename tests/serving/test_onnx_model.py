@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tf_multimodal.data import spec
-from tf_multimodal.inference.predictions import compute_softmax
+from tf_multimodal.inference.predictions import compute_probabilities
 from tf_multimodal.inference.predictor import Predictor
 from tf_multimodal.serving.conversion import ConversionError
 from tf_multimodal.serving.onnx_model import load_onnx, write_onnx
@@ -45,7 +45,7 @@ def make_tensors(preprocessor, rows):
 @pytest.mark.parametrize("rows", [1, 5])
 def test_probabilities_are_the_models(path, predictor, rows):
     x = make_tensors(predictor.preprocessor, rows)
-    expected = compute_softmax(predictor.model(x, training=False).numpy())
+    expected = compute_probabilities(predictor.model(x, training=False).numpy())
     received = load_onnx(path)(x)
     assert received.dtype == np.float32
     np.testing.assert_allclose(received, expected, rtol=0, atol=1e-5)
@@ -71,7 +71,7 @@ def test_a_model_of_images_takes_no_tokens(image_run, tmp_path):
     write_onnx(predictor.model, predictor.preprocessor, path)
     assert {value.name for value in onnx.load(path).graph.input} == set(spec.IMAGE_KEYS)
     x = make_tensors(predictor.preprocessor, 3)
-    expected = compute_softmax(predictor.model(x, training=False).numpy())
+    expected = compute_probabilities(predictor.model(x, training=False).numpy())
     np.testing.assert_allclose(load_onnx(path)(x), expected, rtol=0, atol=1e-5)
 
 

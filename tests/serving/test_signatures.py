@@ -250,6 +250,7 @@ def test_labels_are_the_best_in_order(predictor):
     stand_in = types.SimpleNamespace(
         backbone=lambda x, training: {"joint_features": tf.zeros([2, 1])},
         heads={"joint": lambda features: tf.constant(logits)},
+        activation="softmax",
     )
     signatures = make_signatures(stand_in, predictor.preprocessor, classes)
     answer = signatures["serving_default"](

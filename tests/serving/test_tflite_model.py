@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from tf_multimodal.data import spec
-from tf_multimodal.inference.predictions import compute_softmax
+from tf_multimodal.inference.predictions import compute_probabilities
 from tf_multimodal.serving.conversion import ConversionError
 from tf_multimodal.serving.tflite_model import load_tflite, write_tflite
 
@@ -33,7 +33,7 @@ def test_probabilities_are_the_models(predictor, tensors, tmp_path):
     write_tflite(predictor.model, predictor.preprocessor, path)
     # The weights are in the file, and not variables that nobody sets.
     assert path.stat().st_size > 4 * predictor.model.count_params()
-    expected = compute_softmax(predictor.model(tensors, training=False).numpy())
+    expected = compute_probabilities(predictor.model(tensors, training=False).numpy())
     received = load_tflite(path)(tensors)
     np.testing.assert_allclose(received, expected, rtol=0, atol=1e-5)
     assert np.ptp(expected, axis=0).max() > 0.05  # the rows are told apart

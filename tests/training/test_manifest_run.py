@@ -35,7 +35,7 @@ def config(tmp_path):
     config.train.batch_size = 10
     config.train.epochs = 2
     config.train.eval_intervals = 0
-    config.data.max_bad_fraction = 0.1
+    config.data.max_drop_rate = 0.1
     return config
 
 
@@ -46,11 +46,15 @@ def test_bad_rows_are_named_and_left_out(config, tmp_path, capsys):
     assert len(lines) == 2 and set(found) == {"0.png", "1.png"}
     assert found["0.png"]["row"] == 2 and "does not decode" in found["0.png"]["reason"]
     assert found["1.png"]["row"] == 3 and "not exist" in found["1.png"]["reason"]
-    assert "2 training rows are bad, 2 of them were left out" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "2 training rows are bad, 2 of them were left out" in output
+    for status in ("undecodable", "unreadable"):
+        assert output.count(f"First {status}_image: pairs.csv, row ") == 1
+    assert "In all 2 of 30 training rows are bad" in output
     assert (folder / "finished.json").exists()
 
 
 def test_too_many_bad_rows_end_the_run_with_the_reasons(config, tmp_path):
-    config.data.max_bad_fraction = 0.05
+    config.data.max_drop_rate = 0.05
     with pytest.raises(TooManyBadRows, match=r"pairs\.csv, row [23] .*\n.*row [23]"):
         run.run(config, tmp_path / "run")

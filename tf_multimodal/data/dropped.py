@@ -1,14 +1,18 @@
 """The rows that training could not use: named, counted, and at some point fatal."""
 
+import collections
 import json
+import math
 import os
 import pathlib
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NoReturn
 
 from tf_multimodal.data import row_status, spec
-from tf_multimodal.data.source import Source
+from tf_multimodal.data.source import LeftOutRow, Source
 
 EXAMPLES = 5  # rows that an error message names
+MIN_ROWS = 100  # of fewer rows no rate is judged, unless they are all there are
 
 
 class TooManyBadRows(RuntimeError):
@@ -30,7 +34,7 @@ class DroppedRows:
     def __init__(
         self,
         source: Source,
-        limit_fraction: float,
+        max_drop_rate: float,
         num_rows: int,
         path: str | os.PathLike[str] | None = None,
     ) -> None:
@@ -38,18 +42,26 @@ class DroppedRows:
 
         Args:
             source: the rows that the indices mean.
-            limit_fraction: share of `num_rows` above which the run ends, 0 to 1.
+            max_drop_rate: share of the rows above which the run ends, 0 to 1.
             num_rows: rows that the run trains on.
             path: the JSON lines file, or None to write nothing.
         """
         self.source = source
-        self.limit_fraction = limit_fraction
+        self.max_drop_rate = max_drop_rate
         self.num_rows = num_rows
         self.path = pathlib.Path(path) if path else None
         self.reasons: dict[int, str] = {}
         self.left_out: set[int] = set()
         self.error: TooManyBadRows | None = None
-        self._named = _read_ids(self.path)
+        self._statuses: dict[int, str] = {}
+        self._lost = 0  # draws of rows that were left out
+        self._recent: collections.Counter[str] = collections.Counter()
+        self._shown: set[str] = set()
+        self._named = _read_names(self.path)
+
+    def record_left_out(self) -> None:
+        """Names the rows that the source's reader has left out."""
+        self._write((row, spec.UNUSABLE_ROW) for row in self.source.left_out)
 
     def record(
         self,
@@ -76,60 +88,132 @@ class DroppedRows:
         if self.error:  # the pipeline reads on until somebody sees the error
             raise self.error
         index = int(index)
+        self._recent[status] += 1
         if index not in self.reasons:
-            self.reasons[index] = row_status.explain(
-                status,
-                self.source.images[index],
-                self.source.texts[index],
-                max_image_px,
-            )
-            self._write(index, status)
+            self.reasons[index] = self._explain(index, status, max_image_px)
+            self._statuses[index] = status
+            self._write([(self._describe_row(index), status)])
         if left_out:
             self.left_out.add(index)
-        if fatal or len(self.left_out) > self.limit_fraction * self.num_rows:
-            self.error = TooManyBadRows(self._describe(fatal))
-            raise self.error
-
-    def _write(self, index: int, status: str) -> None:
-        identity = str(self.source.ids[index])
-        if self.path is None or identity in self._named:
-            return
-        self._named.add(identity)
-        line: dict[str, Any] = {
-            "file": str(self.source.files[index]),
-            "row": int(self.source.rows[index]),
-            "id": identity,
-            "status": status,
-            "reason": self.reasons[index],
-        }
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
-
-    def _describe(self, fatal: bool) -> str:
-        bad = [(i, why) for i, why in self.reasons.items() if i in self.left_out]
-        bad = bad[-1:] if fatal else bad[:EXAMPLES]
-        lines = [f"  {self.source.describe_row(i)}: {reason}" for i, reason in bad]
+            self._lost += 1
         if fatal:
-            return (
-                "A training row cannot be used, and config.data.bad_images is "
-                "'raise':\n" + "\n".join(lines) + "\nRepair or remove it, or set "
-                "config.data.bad_images to 'drop' or 'mask'."
-            )
+            self._stop(self._describe_fatal(index))
+        if len(self.left_out) > self.max_drop_rate * self.num_rows:
+            self._stop(self._describe(len(self.left_out), self.num_rows))
+
+    def check_rate(self, num_met: int) -> None:
+        """Ends the run where too many of the rows met so far were left out.
+
+        A run over millions of rows must not have to meet all of them first. By
+        chance the bad rows may come early: the limit is passed when there are more
+        than three standard deviations above what it allows.
+
+        Args:
+            num_met: rows of all batches so far, each as often as it was drawn.
+
+        Raises:
+            TooManyBadRows: too many were left out.
+        """
+        if num_met < MIN_ROWS:
+            return
+        allowed = self.max_drop_rate * num_met
+        if self._lost > allowed + 3 * math.sqrt(allowed):
+            self._stop(self._describe(self._lost, num_met))
+
+    def summarize(self) -> str:
+        """Returns what was met since the last call, for the log; may be empty.
+
+        The first row of each status is named once, and the rows are counted.
+        """
+        recent, self._recent = self._recent, collections.Counter()
+        if not recent:
+            return ""
+        first: dict[str, int] = {}
+        for index, status in self._statuses.items():
+            first.setdefault(status, index)
+        lines = [
+            f"First {status}: {self.source.describe_row(index)}: {self.reasons[index]}"
+            for status, index in first.items()
+            if status not in self._shown
+        ]
+        self._shown |= set(first)
+        return "\n".join(
+            [
+                *lines,
+                f"Bad rows met since the last line: {_count(recent)}. In all "
+                f"{len(self.reasons)} of {self.num_rows} training rows are bad, "
+                f"{len(self.left_out)} of them are left out.",
+            ]
+        )
+
+    def _explain(self, index: int, status: str, max_image_px: int) -> str:
+        texts: Any = [self.source.texts[index]]
+        if self.source.captions is not None:
+            texts = [text for text in self.source.captions[index] if text] or texts
+        image = self.source.images[index]
+        reasons = [row_status.explain(status, image, texts[0], max_image_px)]
+        if status == spec.UNDECODABLE_TEXT:  # which of the captions
+            reasons = [row_status.explain(status, "", text, 0) for text in texts]
+        return max(reasons, key=len)
+
+    def _describe_row(self, index: int) -> LeftOutRow:
+        return LeftOutRow(
+            str(self.source.files[index]),
+            int(self.source.rows[index]),
+            str(self.source.ids[index]),
+            self.reasons[index],
+        )
+
+    def _write(self, rows: Iterable[tuple[LeftOutRow, str]]) -> None:
+        if self.path is None:
+            return
+        with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+            for row, status in rows:
+                if row[:3] in self._named:
+                    continue
+                self._named.add(row[:3])
+                line = {"file": row.file, "row": row.row, "id": row.id}
+                line |= {"status": status, "reason": row.reason}
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+    def _stop(self, message: str) -> NoReturn:
+        self.error = TooManyBadRows(message)
+        raise self.error
+
+    def _describe_fatal(self, index: int) -> str:
+        return (
+            "A training row cannot be used, and config.data.bad_rows is 'raise':\n"
+            f"  {self.source.describe_row(index)}: {self.reasons[index]}\nRepair or "
+            "remove it, or set config.data.bad_rows to 'drop' or 'mask'."
+        )
+
+    def _describe(self, num_bad: int, num_rows: int) -> str:
+        bad = [index for index in self.reasons if index in self.left_out]
+        counts = collections.Counter(self._statuses[index] for index in bad)
+        lines = [
+            f"  {self.source.describe_row(index)}: {self.reasons[index]}"
+            for index in bad[:EXAMPLES]
+        ]
         where = f" (all are in {self.path})" if self.path else ""
         return (
-            f"{len(self.left_out)} of {self.num_rows} training rows cannot be used, "
-            f"more than config.data.max_bad_fraction={self.limit_fraction} allows. "
+            f"{num_bad} of {num_rows} training rows cannot be used, more than "
+            f"config.data.max_drop_rate={self.max_drop_rate} allows: {_count(counts)}. "
             f"The first{where}:\n" + "\n".join(lines) + "\nRepair or remove them, or "
-            "raise config.data.max_bad_fraction."
+            "raise config.data.max_drop_rate."
         )
 
 
-def _read_ids(path: pathlib.Path | None) -> set[str]:
-    """Reads the ids in a file, and cuts off a line that a killed run left torn."""
+def _count(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{counts[name]} {name}" for name in sorted(counts))
+
+
+def _read_names(path: pathlib.Path | None) -> set[tuple[str, int, str]]:
+    """Reads the rows in a file, and cuts off a line that a killed run left torn."""
     if path is None or not path.exists():
         return set()
     data = path.read_bytes()
     complete = data[: data.rfind(b"\n") + 1]
     if complete != data:
         path.write_bytes(complete)
-    return {json.loads(line)["id"] for line in complete.splitlines()}
+    lines = map(json.loads, complete.splitlines())
+    return {(line["file"], line["row"], line["id"]) for line in lines}

@@ -1,69 +1,124 @@
-"""Groups and splits of rows that come without: near-duplicates stay together."""
+"""Groups of near-duplicate rows: which belong together, and which cross splits."""
 
-from collections import defaultdict
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from tf_multimodal.data import decode, duplicates, spec
+from tf_multimodal.data import decode, duplicates, files, spec
+from tf_multimodal.data.source import Column
 
-NAMED = 3  # groups that a warning names
+NAMED = 3  # groups that cross splits and are shown
 
 
-def compute_groups(
-    ids: np.ndarray,
-    texts: np.ndarray,
-    images: np.ndarray,
-    are_paths: bool,
-    max_image_px: int = spec.MAX_IMAGE_PX,
+def hash_images(
+    images: Column, keys: np.ndarray, max_image_px: int = spec.MAX_IMAGE_PX
 ) -> np.ndarray:
-    """Groups rows with nearly equal images or equal texts; decodes every image.
+    """Returns perceptual hashes, uint8 [n, 16]; all 0 where there is none.
 
     Args:
-        ids, texts: object [n] of str.
-        images: object [n], encoded bytes or paths; empty: no image. One that does
-            not decode, or is too large, counts as none.
-        are_paths: what `images` holds.
+        images: encoded bytes or paths; empty: no image.
+        keys: int64 [n], equal where images are the same: one of them is decoded. 0:
+            not known.
         max_image_px: limit on width times height of an image.
+    """
+    hashes = np.zeros((len(images), duplicates.HASH_BYTES), np.uint8)
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    wanted = np.flatnonzero((keys == 0) | (first[inverse] == np.arange(len(keys))))
+
+    def read(index: np.ndarray) -> bytes:
+        image = images[int(index)]
+        try:
+            return files.read_file(image) if image and isinstance(image, str) else image
+        except OSError:
+            return b""
+
+    dataset = tf.data.Dataset.from_tensor_slices(wanted).map(
+        lambda index: (
+            index,
+            tf.ensure_shape(tf.numpy_function(read, [index], tf.string), []),
+        ),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    dataset = decode.decode_dataset(dataset, max_image_px)
+    for index, image in dataset.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
+        value = duplicates.compute_dhash(image)
+        hashes[index] = np.frombuffer(value, np.uint8)
+    same = np.where(keys == 0, np.arange(len(keys)), first[inverse])
+    return hashes[same]
+
+
+def find_groups(
+    text_keys: np.ndarray, image_keys: np.ndarray, hashes: np.ndarray | None = None
+) -> np.ndarray:
+    """Returns int64 [n], the group of each row, numbered as they are met.
+
+    Args:
+        text_keys, image_keys: int64 [n]; rows with equal ones belong together; 0: equal
+            to nothing.
+        hashes: uint8 [n, 16] of `hash_images`; close ones belong together, too; all 0:
+            close to nothing.
+    """
+    count = len(text_keys)
+    pairs = [_pair_equal(text_keys), _pair_equal(image_keys)]
+    if hashes is not None:
+        known = np.flatnonzero(hashes.any(axis=1))
+        pairs.append(known[duplicates.find_close_pairs(hashes[known])])
+    codes = duplicates.connect_rows(count, np.concatenate(pairs))
+    _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[inverse]
+
+
+def name_groups(
+    codes: np.ndarray, ids: Iterable[bytes]
+) -> tuple[np.ndarray, list[str]]:
+    """Returns the row that each row's group is named after, and the groups' names.
+
+    Args:
+        codes: int64 [n] of `find_groups`.
+        ids: UTF-8, in order; a group is called by its smallest.
 
     Returns:
-        object [n] of str, the name of each row's group.
+        int64 [n] and a name for each code.
     """
-    hashes: list[bytes | None] = [None] * len(ids)
-    given = [index for index, image in enumerate(images) if image]
-    if given:
-        dataset = tf.data.Dataset.from_tensor_slices((given, images[given].tolist()))
-        if are_paths:
-            dataset = dataset.map(
-                lambda index, path: (index, tf.io.read_file(path)),
-                num_parallel_calls=tf.data.AUTOTUNE,
-            ).ignore_errors()
-        dataset = decode.decode_dataset(dataset, max_image_px)
-        for index, image in dataset.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
-            hashes[index] = duplicates.compute_dhash(image)
-    return duplicates.group_duplicates(list(ids), list(texts), hashes)
+    num_groups = int(codes.max(initial=-1)) + 1
+    names: list[str] = [""] * num_groups
+    rows = np.full(num_groups, -1, np.int64)
+    for row, (code, row_id) in enumerate(zip(codes.tolist(), ids, strict=True)):
+        name = row_id.decode()
+        if rows[code] < 0 or name < names[code]:
+            rows[code], names[code] = row, name
+    return rows[codes], names
 
 
 def warn_of_leaks(
-    name: str, ids: np.ndarray, groups: np.ndarray, splits: np.ndarray
+    name: str, codes: np.ndarray, splits: np.ndarray, names: Sequence[str]
 ) -> None:
     """Prints how many near-duplicates stand in different splits.
 
     Args:
         name: of the data, for the message.
-        ids, groups, splits: object [n] of str.
+        codes: int64 [n], the group of each row.
+        splits: int8 [n], number of the split, from 1.
+        names: of the groups.
     """
-    members = defaultdict(list)
-    for row, group in enumerate(groups):
-        members[group].append(row)
-    leaks = [rows for rows in members.values() if len({*splits[rows]}) > 1]
-    if not leaks:
+    present = np.unique(codes * 8 + splits)
+    groups, counts = np.unique(present // 8, return_counts=True)
+    leaks = groups[counts > 1]
+    if not len(leaks):
         return
-    held_out = sum(int(np.sum(splits[rows] != spec.SPLITS[0])) for rows in leaks)
+    held_out = int(np.sum(np.isin(codes, leaks) & (splits > 1)))
     print(
         f"Warning: {name}: {len(leaks)} groups of near-duplicates (equal text, or "
         f"nearly equal image) cross splits; {held_out} rows of validation and test "
         "are in them, and scores on those flatter. For example:"
     )
-    for rows in leaks[:NAMED]:
-        print("  " + ", ".join(f"{ids[row]} ({splits[row]})" for row in rows[:6]))
+    for group in leaks[:NAMED]:
+        rows = np.flatnonzero(codes == group)
+        where = sorted({spec.SPLITS[code - 1] for code in splits[rows]})
+        print(f"  that of {names[group]}: {len(rows)} rows, in {', '.join(where)}")
+
+
+def _pair_equal(keys: np.ndarray) -> np.ndarray:
+    known = np.flatnonzero(keys)
+    return known[duplicates.pair_equal(keys[known])]

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 BLOCK_ROWS = 4096  # rows that a reader yields at once, at most
+# In place of an image's path: it may not or cannot be read, and the reason follows.
+UNREADABLE = "unreadable: "
 
 
 class ByteRange(NamedTuple):
@@ -32,11 +34,13 @@ class RawRows:
             UTF-8; an image is the str of the cell, its bytes, or a `ByteRange`; a list
             column holds lists; a label is the name of its class; None is an empty cell.
         problems: rows that are in neither of those; counted and named by whoever reads.
+        file: the file of these rows where a source has several; a block is of one.
     """
 
     rows: list[int]
     values: dict[str, list[Any]]
     problems: list[Problem] = dataclasses.field(default_factory=list)
+    file: str = ""
 
 
 class Reader(Protocol):

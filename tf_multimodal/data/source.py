@@ -87,7 +87,9 @@ class Source:
         caption_names: where the captions come from, e.g. their columns.
         label_sets: None where a row has one label.
         left_out: rows that were read and cannot be used.
+        excluded: how many rows the class map leaves out.
         parts: of a mixture; they cover the rows. Empty: no mixture.
+        fingerprint: a hash over ids, texts and images; empty: not known yet.
     """
 
     name: str
@@ -105,7 +107,9 @@ class Source:
     caption_names: tuple[str, ...] = ()
     label_sets: LabelSets | None = None
     left_out: tuple[LeftOutRow, ...] = ()
+    excluded: int = 0
     parts: tuple[Part, ...] = ()
+    fingerprint: str = ""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -114,6 +118,12 @@ class Source:
         """Returns the rows of a split, in order, int64."""
         return np.flatnonzero(self.splits == split).astype(np.int64)
 
+    def get_truth(self, indices: np.ndarray) -> np.ndarray:
+        """Returns labels int32 [n], or, of label sets, float32 [n, classes]."""
+        if self.label_sets is None:
+            return self.labels[indices]
+        return self.label_sets.get(indices)
+
     def describe_row(self, index: int) -> str:
         """Returns file, row and id of a row, for an error message."""
         return (
@@ -121,17 +131,32 @@ class Source:
             f"image {self.files[index] or 'none'})"
         )
 
+    def count_labels(self, indices: np.ndarray) -> np.ndarray:
+        """Returns int64 [classes], how many of some rows have each label."""
+        found = self.labels[indices]
+        if (sets := self.label_sets) is not None:
+            has = np.zeros(len(self), bool)
+            has[indices] = True
+            found = sets.values[np.repeat(has, np.diff(sets.offsets))]
+        return np.bincount(found[found >= 0], minlength=len(self.classes))
+
     def compute_fingerprint(self) -> str:
         """Returns a hash over ids, texts, labels, weights, splits and images.
 
         Images that are paths count by their path, not by their content.
         """
         digest = hashlib.sha256("\x1f".join(self.classes).encode())
-        images = self.files if self.images_are_paths else self.images
-        for column in (self.ids, self.texts, self.splits, images):
-            for value in column:
-                data = value if isinstance(value, bytes) else str(value).encode()
-                digest.update(len(data).to_bytes(8, "little") + data)
+        if self.fingerprint:
+            digest.update(self.fingerprint.encode())
+        else:
+            for column in (self.ids, self.texts, self.images):
+                for value in column:
+                    data = value if isinstance(value, bytes) else str(value).encode()
+                    digest.update(len(data).to_bytes(8, "little") + data)
+        digest.update("\x1f".join(self.splits).encode())
         digest.update(self.labels.astype("<i4").tobytes())
         digest.update(self.weights.astype("<f4").tobytes())
+        if self.label_sets is not None:
+            digest.update(self.label_sets.values.astype("<i4").tobytes())
+            digest.update(self.label_sets.offsets.astype("<i8").tobytes())
         return digest.hexdigest()

@@ -42,6 +42,7 @@ STATUS_CODES = {name: code for code, name in enumerate(STATUSES)}
 # cannot be read. It never reaches a model, so that it has no code.
 UNUSABLE_ROW = "unusable_row"
 
+THRESHOLD = 0.5  # multi-label: a class of this probability or more is predicted
 MAX_IMAGE_PX = 50_000_000  # width times height; the default limit
 
 

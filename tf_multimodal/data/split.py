@@ -1,7 +1,6 @@
 """Splits fixed by a hash: whole groups, every class in its share."""
 
 import hashlib
-from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -45,22 +44,61 @@ def assign_parts(
             "The fractions of the parts must be positive and add up to 1. "
             f"Received: {tuple(fractions)!r}"
         )
-    counts: defaultdict[str, Counter[int]] = defaultdict(Counter)
-    for label, group in zip(labels, groups, strict=True):
-        counts[str(group)][int(label)] += 1
-    strata: defaultdict[int, list[str]] = defaultdict(list)
-    for group, by_label in counts.items():
-        strata[min(by_label, key=lambda label: (-by_label[label], label))].append(group)
+    codes_of: dict[str, int] = {}
+    codes = [codes_of.setdefault(str(group), len(codes_of)) for group in groups]
+    return deal_groups(
+        np.asarray(labels), np.array(codes, np.int64), list(codes_of), shares, salt
+    )
 
-    part_of: dict[str, int] = {}
+
+def deal_groups(
+    labels: np.ndarray,
+    codes: np.ndarray,
+    names: Sequence[str],
+    fractions: Sequence[float] | np.ndarray,
+    salt: str = "split",
+) -> np.ndarray:
+    """Deals rows to parts as `assign_parts` does, by the groups' numbers.
+
+    Args:
+        labels: int [n].
+        codes: int64 [n], the number of each row's group.
+        names: of the groups; those that have no row are not looked at.
+        fractions: share of each part.
+        salt: another salt gives another assignment.
+
+    Returns:
+        int64 [n], the part of each row.
+    """
+    groups, codes, sizes = np.unique(codes, return_inverse=True, return_counts=True)
+    strata = _find_strata(labels, codes, len(groups))
+    hashes = _hash_names(salt, [names[group] for group in groups.tolist()])
+    order = np.lexsort((*hashes.T[::-1], strata))
+    shares = np.asarray(fractions, np.float64)
+    parts = np.zeros(len(groups), np.int64)
     lacking = np.zeros(len(shares))
-    for label in sorted(strata):
-        names = sorted(strata[label], key=lambda name: _hash_name(salt, name))
-        lacking += shares * sum(counts[name].total() for name in names)
-        for name in names:
-            part_of[name] = part = int(np.argmax(lacking))
-            lacking[part] -= counts[name].total()
-    return np.array([part_of[str(group)] for group in groups], np.int64)
+    starts = np.flatnonzero(np.diff(strata[order], prepend=-2))
+    for members in np.split(order, starts[1:]):
+        lacking += shares * sizes[members].sum()
+        wants = lacking.tolist()  # plain numbers: a loop over them is fast
+        dealt = []
+        for size in sizes[members].tolist():
+            part = wants.index(max(wants))
+            wants[part] -= size
+            dealt.append(part)
+        parts[members], lacking = dealt, np.array(wants)
+    return parts[codes]
+
+
+def _find_strata(labels: np.ndarray, codes: np.ndarray, num_groups: int) -> np.ndarray:
+    """Returns the most frequent label of each group, of several the smallest."""
+    numbers = labels.astype(np.int64) + 1  # -1 is a label that is not known
+    many = int(numbers.max(initial=0)) + 1
+    pairs, counts = np.unique(codes * many + numbers, return_counts=True)
+    order = np.lexsort((pairs % many, -counts, pairs // many))
+    pairs = pairs[order]
+    first = np.unique(pairs // many, return_index=True)[1]
+    return pairs[first] % many - 1
 
 
 def assign_splits(
@@ -82,5 +120,10 @@ def assign_splits(
     return names[assign_parts(labels, groups, fractions)]
 
 
-def _hash_name(salt: str, name: str) -> str:
-    return hashlib.sha256((salt + name).encode()).hexdigest()
+def _hash_names(salt: str, names: Sequence[str]) -> np.ndarray:
+    """Returns uint64 [n, 4], in the order of the names' SHA-256."""
+    digests = b"".join(
+        hashlib.sha256((salt + name).encode(errors="surrogatepass")).digest()
+        for name in names
+    )
+    return np.frombuffer(digests, ">u8").reshape(len(names), 4)

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import pathlib
 import sys
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from tf_multimodal.data.atomic_file import write_atomically
 from tf_multimodal.data.source import Source
 
 COLUMNS = ("id", "split", "label", "group", "fingerprint")
+SEPARATOR = "|"  # between the labels of a row
 NAMED = 3  # rows that an error names
 ADVICE = (
     "Use the data that the run was trained on. Rows without ids of their own go by "
@@ -120,18 +122,26 @@ def pin_splits(
     return dataclasses.replace(source, splits=splits)
 
 
-def _make_rows(source: Source) -> list[PinnedRow]:
-    return [
-        PinnedRow(split, source.classes[label], _compute_fingerprint(text, file))
-        for split, label, text, file in zip(
-            source.splits, source.labels, source.texts, source.files, strict=True
-        )
-    ]
+def _make_rows(source: Source) -> Iterator[PinnedRow]:
+    for index, (split, text, file) in enumerate(
+        zip(source.splits, source.texts, source.files, strict=True)
+    ):
+        label = _name_labels(source, index)
+        yield PinnedRow(split, label, _compute_fingerprint(text, file))
 
 
-def _compute_fingerprint(text: str, file: str) -> str:
+def _name_labels(source: Source, index: int) -> str:
+    """Returns a row's class; of several their names joined, empty for none."""
+    if source.label_sets is None:
+        return source.classes[source.labels[index]]
+    found = np.flatnonzero(source.label_sets.get(np.array([index]))[0])
+    return SEPARATOR.join(source.classes[label] for label in found)
+
+
+def _compute_fingerprint(text: str | bytes, file: str) -> str:
     """Returns 12 hexadecimal digits: of the text alone, rows without one are alike."""
-    return hashlib.sha256(f"{text}\x1f{file}".encode()).hexdigest()[:12]
+    data = f"{text}\x1f{file}".encode(errors="surrogatepass")
+    return hashlib.sha256(data).hexdigest()[:12]
 
 
 def _check_unchanged(

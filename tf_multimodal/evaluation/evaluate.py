@@ -5,7 +5,8 @@
 Writes to DIR/evaluation: `test.json` (metrics), `test_predictions.jsonl`,
 `report.md` and its pictures. Metrics are weighted by the rows' weights, as in
 validation; the figures by class and the confusion are counts. A row with a bad image
-counts with the prediction from its text alone.
+counts with the prediction from its text alone. Where rows have several captions, the
+text is the first that is not empty; `by_caption` has the figures of each.
 TensorFlow is imported by the functions, so that `--help` answers at once.
 """
 
@@ -111,31 +112,22 @@ def make_result(
         split: its name.
         batch_size: rows of a batch.
     """
-    from tf_multimodal.evaluation import bootstrap, metrics
+    from tf_multimodal.evaluation import bootstrap, captions, scores
 
-    index = predictions.index
-    labels, weights = source.labels[index], source.weights[index]
-    correct = predictions.labels == labels
+    index, weights = predictions.index, source.weights[predictions.index]
+    correct = scores.find_correct(source, predictions)
     _, low, high = bootstrap.bootstrap_mean(
         correct, source.groups[index], weights=weights
     )
-    plain = metrics.compute_metrics(labels, predictions.probabilities, weights)
-    per_class = metrics.compute_per_class(labels, predictions.probabilities)
-    confusion = metrics.compute_confusion(labels, predictions.probabilities)
+    plain = scores.compute_metrics(source, predictions)
+    per_class = scores.compute_per_class(source, predictions)
     statuses = collections.Counter(predictions.status)
 
     def measure_alone(modality: str) -> dict[str, Any] | None:
         modalities = predictor.preprocessor.modalities
         if modalities != "image_text":
             return plain if modalities == modality else None
-        masked = predictor.predict_source(
-            source,
-            index,
-            batch_size=batch_size,
-            mask_images=modality == "text",
-            mask_texts=modality == "image",
-        )
-        return metrics.compute_metrics(labels, masked.probabilities, weights)
+        return _mask_other(predictor, source, index, modality, batch_size)
 
     return {
         **plain,
@@ -143,22 +135,45 @@ def make_result(
         "accuracy_interval": [low / 100, high / 100],
         "image_only": measure_alone("image"),
         "text_only": measure_alone("text"),
+        "by_caption": captions.compute_by_caption(predictor, source, index, batch_size),
         "split": split,
         "source": source.name,
         "modalities": predictor.preprocessor.modalities,
+        "multi_label": predictions.multi_label,
         "classes": list(predictor.classes),
         "per_class": [
             {"class": name, **row}
             for name, row in zip(predictor.classes, per_class, strict=True)
         ],
-        "confusion": confusion.tolist(),
+        "confusion": scores.compute_confusion(source, predictions),
         "statuses": {status: statuses[status] for status in spec.STATUSES},
+        "left_out": len(source.left_out),
         "seed": predictor.config.seed,
         "versions": {
             name: importlib.metadata.version(name)
             for name in ("tensorflow", "keras", "keras-hub")
         },
     }
+
+
+def _mask_other(
+    predictor: "Predictor",
+    source: "Source",
+    index: "np.ndarray",
+    modality: str,
+    batch_size: int,
+) -> dict[str, Any]:
+    """Returns the metrics of one modality alone, the other one masked."""
+    from tf_multimodal.evaluation import scores
+
+    masked = predictor.predict_source(
+        source,
+        index,
+        batch_size=batch_size,
+        mask_images=modality == "text",
+        mask_texts=modality == "image",
+    )
+    return scores.compute_metrics(source, masked)
 
 
 def _check_rows(source: "Source", indices: "np.ndarray", split: str) -> None:
@@ -174,7 +189,7 @@ def _check_rows(source: "Source", indices: "np.ndarray", split: str) -> None:
         source.weights[indices], f"the split {split} of {source.name}"
     )
     unlabelled = indices[source.labels[indices] < 0]
-    if len(unlabelled):
+    if len(unlabelled) and source.label_sets is None:
         raise ValueError(
             f"{len(unlabelled)} rows of the split {split} have no label and cannot be "
             f"evaluated, the first: {source.describe_row(int(unlabelled[0]))}. Use "
@@ -201,12 +216,15 @@ def _write_files(
         for row in rows:
             writer.write(row)
 
-    names = {k: _name_file(result, f"{k}.png") for k in ("confusion", "examples")}
+    names = {"examples": _name_file(result, "examples.png")}
     history = run.read_history()
     if history:
         names["curves"] = "curves.png"
         plots.plot_curves(history, folder / names["curves"])
-    plots.plot_confusion(result["confusion"], run.classes, folder / names["confusion"])
+    if result["confusion"] is not None:
+        names["confusion"] = _name_file(result, "confusion.png")
+        path = folder / names["confusion"]
+        plots.plot_confusion(result["confusion"], run.classes, path)
     plots.plot_examples(source, predictions, folder / names["examples"])
     report = markdown.make_report(result, run.run_dir, names)
     atomic_file.write_text(folder / _name_file(result, "report.md"), report)

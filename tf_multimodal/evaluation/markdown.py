@@ -4,8 +4,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tf_multimodal.data import spec
+
 _MODALITIES = {"image": "image", "text": "text", "image_text": "image and text"}
 _PAIRS_SHOWN = 10  # confused classes
+_MULTI_LABEL = (
+    " A pair may have several classes: a class is predicted from a probability of "
+    f"{spec.THRESHOLD} on, and a pair is right when it gets all its own and no others."
+)
+# Columns of the headline table, as far as a result has them.
+_METRICS = {
+    "accuracy": "accuracy %",
+    "top3_accuracy": "top-3 %",
+    "micro_f1": "micro F1 %",
+    "macro_f1": "macro F1 %",
+    "mean_average_precision": "mAP %",
+    "ece": "ECE %",
+    "loss": "loss",
+}
 
 
 def make_report(
@@ -30,14 +46,15 @@ def make_report(
         make_headline_table(result),
         "Accuracy with its 95 % interval, drawn by group (bootstrap). A masked "
         "modality is replaced by the embedding that the model learned for it."
-        + (" Rows count by their weights." if result["weighted"] else ""),
+        + (" Rows count by their weights." if result["weighted"] else "")
+        + (_MULTI_LABEL if result["multi_label"] else ""),
         _describe_statuses(result),
+        *_describe_captions(result),
         _make_picture("Examples", pictures.get("examples")),
         "## Classes",
         "Counts of rows, whatever their weight." if result["weighted"] else "",
         _make_class_table(result),
-        "## Confusion",
-        _make_confusion_table(result),
+        *_describe_confusion(result),
         _make_picture("Confusion matrix", pictures.get("confusion")),
     ]
     if pictures.get("curves"):
@@ -63,31 +80,46 @@ def make_headline_table(result: Mapping[str, Any]) -> str:
     if result["modalities"] == "image_text":
         rows.append(("image (text masked)", result["image_only"], ""))
         rows.append(("text (image masked)", result["text_only"], ""))
-    return _make_table(
-        ("input", "accuracy %", "top-3 %", "macro F1 %", "ECE %", "loss"),
+    columns = {key: title for key, title in _METRICS.items() if key in result}
+    table = []
+    for name, values, interval in rows:
+        cells = [_format_metric(key, values[key]) for key in columns]
+        table.append((name, cells[0] + interval, *cells[1:]))
+    return _make_table(("input", *columns.values()), table)
+
+
+def _describe_captions(result: Mapping[str, Any]) -> list[str]:
+    """Returns the table of the captions, and what it is; nothing without captions."""
+    if not result["by_caption"]:
+        return []
+    table = _make_table(
+        ("caption", "pairs", "accuracy %", "macro F1 %"),
         [
             (
                 name,
-                f"{100 * row['accuracy']:.1f}{interval}",
-                f"{100 * row['top3_accuracy']:.1f}",
-                f"{100 * row['macro_f1']:.1f}",
-                f"{100 * row['ece']:.1f}",
-                f"{row['loss']:.3f}",
+                str(row["rows"]),
+                *(_format_percent(row[key]) for key in ("accuracy", "macro_f1")),
             )
-            for name, row, interval in rows
+            for name, row in result["by_caption"].items()
         ],
     )
+    about = (
+        "With each caption, over the pairs that have it. All other figures are with "
+        "each pair's first caption that is not empty."
+    )
+    return ["## Captions", about, table]
 
 
 def _make_class_table(result: Mapping[str, Any]) -> str:
+    columns = {"precision": "precision %", "recall": "recall %", "f1": "F1 %"}
+    if result["multi_label"]:
+        columns["average_precision"] = "AP %"
     return _make_table(
-        ("class", "precision %", "recall %", "F1 %", "pairs"),
+        ("class", *columns.values(), "pairs"),
         [
             (
                 row["class"],
-                f"{100 * row['precision']:.1f}",
-                f"{100 * row['recall']:.1f}",
-                f"{100 * row['f1']:.1f}",
+                *(_format_percent(row[key]) for key in columns),
                 str(row["support"]),
             )
             for row in result["per_class"]
@@ -95,8 +127,18 @@ def _make_class_table(result: Mapping[str, Any]) -> str:
     )
 
 
-def _make_confusion_table(result: Mapping[str, Any]) -> str:
-    """Returns the pairs of classes that are mistaken most often."""
+def _format_metric(key: str, value: float) -> str:
+    return f"{value:.3f}" if key == "loss" else _format_percent(value)
+
+
+def _format_percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f}"
+
+
+def _describe_confusion(result: Mapping[str, Any]) -> list[str]:
+    """Returns the pairs of classes that are mistaken most often; none of label sets."""
+    if result["confusion"] is None:
+        return []
     classes = result["classes"]
     mistakes = [
         (count, i, j)
@@ -105,21 +147,30 @@ def _make_confusion_table(result: Mapping[str, Any]) -> str:
         if count and i != j
     ]
     if not mistakes:
-        return "No pair was classified wrongly."
+        return ["## Confusion", "No pair was classified wrongly."]
     mistakes.sort(key=lambda mistake: (-mistake[0], mistake[1:]))
-    return _make_table(
+    table = _make_table(
         ("label", "predicted as", "pairs"),
         [(classes[i], classes[j], str(n)) for n, i, j in mistakes[:_PAIRS_SHOWN]],
         text_columns=2,
     )
+    return ["## Confusion", table]
 
 
 def _describe_statuses(result: Mapping[str, Any]) -> str:
+    lines = []
     bad = {k: n for k, n in result["statuses"].items() if n and k != "ok"}
-    if not bad:
-        return ""
-    counts = ", ".join(f"{n} {status}" for status, n in bad.items())
-    return f"Rows with bad input, counted with what is left of them: {counts}."
+    if bad:
+        counts = ", ".join(f"{n} {status}" for status, n in bad.items())
+        lines.append(
+            f"Rows with bad input, counted with what is left of them: {counts}."
+        )
+    if result["left_out"]:
+        lines.append(
+            "Rows of all splits that could not be read and are not counted: "
+            f"{result['left_out']}."
+        )
+    return " ".join(lines)
 
 
 def _make_table(

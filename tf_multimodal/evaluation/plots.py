@@ -19,6 +19,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from tf_multimodal.data import atomic_file
+from tf_multimodal.evaluation import scores
 
 if TYPE_CHECKING:
     from tf_multimodal.data.source import Source
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _DPI = 130
 _COLUMNS = 4  # of the examples
+_CLASSES_SHOWN = 3  # of an example that has several, the most probable ones
 _RIGHT, _WRONG = "#1a7f37", "#b3261e"
 _TRAIN, _VALIDATION = "#7a8699", "#1f5fbf"
 _COUNTED_CLASSES = 25  # more do not leave room for a count in each cell
@@ -127,30 +129,52 @@ def plot_examples(
         count: number of pairs; fewer where there are fewer.
     """
     chosen = choose_examples(source, predictions, count)
+    correct = scores.find_correct(source, predictions)
     rows = -(-len(chosen) // _COLUMNS)
     with _draw(path, (2.9 * _COLUMNS, 3.9 * rows)) as figure:
         axes = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
         for axis in axes:
             axis.set_axis_off()
         for axis, position in zip(axes, chosen, strict=False):
-            index = predictions.index[position]
-            label = int(source.labels[index])
-            best = int(predictions.labels[position])
-            confidence = predictions.probabilities[position, best]
+            index = int(predictions.index[position])
             _show_image(axis, _read_image(source.images[index]))
             axis.set_title(_clean(source.texts[index], 90) or "(no text)", fontsize=9.5)
-            lines = f"{_clean(source.classes[best], 30)}  {confidence:.0%}"
-            if best != label:
-                lines += f"\nlabel: {_clean(source.classes[label], 30)}"
+            is_right = bool(correct[position])
             axis.text(
                 0.5,
                 -0.04,
-                lines,
+                _describe_prediction(source, predictions, position, is_right),
                 ha="center",
                 va="top",
                 fontsize=10.5,
-                color=_RIGHT if best == label else _WRONG,
+                color=_RIGHT if is_right else _WRONG,
             )
+
+
+def _describe_prediction(
+    source: "Source", predictions: "Predictions", position: int, is_right: bool
+) -> str:
+    """Returns the predicted classes with their probabilities, and missed labels."""
+    probabilities = predictions.probabilities[position]
+    index = int(predictions.index[position])
+    if predictions.multi_label:
+        chosen = np.flatnonzero(predictions.label_sets[position])
+        chosen = chosen[np.argsort(-probabilities[chosen], kind="stable")]
+        labels = np.flatnonzero(source.get_truth(np.array([index]))[0])
+    else:
+        chosen = predictions.labels[[position]]
+        labels = source.labels[[index]]
+    lines = [
+        f"{_clean(source.classes[i], 30)}  {probabilities[i]:.0%}"
+        for i in chosen[:_CLASSES_SHOWN]
+    ]
+    if len(chosen) > _CLASSES_SHOWN:
+        lines.append(f"and {len(chosen) - _CLASSES_SHOWN} more")
+    lines = lines or ["(none)"]
+    if not is_right:
+        names = ", ".join(source.classes[i] for i in labels) or "(none)"
+        lines.append(f"label: {_clean(names, 30 if len(labels) < 2 else 60)}")
+    return "\n".join(lines)
 
 
 def choose_examples(
@@ -167,7 +191,7 @@ def choose_examples(
         count: number of pairs.
     """
     labels = source.labels[predictions.index]
-    is_right = predictions.labels == labels
+    is_right = scores.find_correct(source, predictions)
     ids = source.ids[predictions.index]
     right = _mix_classes(np.flatnonzero(is_right), labels, ids)
     wrong = _mix_classes(np.flatnonzero(~is_right), labels, ids)
@@ -218,9 +242,10 @@ def _read_image(image: bytes | str) -> np.ndarray | None:
     if not len(image):
         return None
     try:
-        content = Path(image).read_bytes() if isinstance(image, str) else image
-        return decode.decode_image(tf.constant(content)).numpy()
-    except (OSError, tf.errors.OpError):
+        is_path = isinstance(image, str)
+        content = tf.io.read_file(image) if is_path else tf.constant(image)
+        return decode.decode_image(content).numpy()
+    except tf.errors.OpError:
         return None
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from tf_multimodal.data import pipeline
 from tf_multimodal.data.source import Source
-from tf_multimodal.evaluation import metrics
+from tf_multimodal.evaluation import metrics, scores
 from tf_multimodal.inference import predictions
 from tf_multimodal.models.image_text_classifier import ImageTextClassifier
 
@@ -48,16 +48,15 @@ class Validation:
         )
 
     def compute_metrics(self) -> dict[str, float]:
-        """Returns `loss` (without smoothing), `accuracy`, `macro_f1`; {} of no rows."""
+        """Returns `loss` (without smoothing), `accuracy`, `macro_f1`; {} of no rows.
+
+        Of label sets the accuracy is that of `label_set_metrics`: all of a row's.
+        """
         if not len(self.indices):
             return {}
         batches = predictions.predict_dataset(
             self.model, self.source, self.dataset, self.max_image_px
         )
         found = predictions.concatenate(list(batches), self.model.num_classes)
-        values = metrics.compute_metrics(
-            self.source.labels[self.indices],
-            found.probabilities,
-            self.source.weights[self.indices],
-        )
+        values = scores.compute_metrics(self.source, found)
         return {name: float(values[name]) for name in NAMES}

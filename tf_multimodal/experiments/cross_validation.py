@@ -79,6 +79,12 @@ def run_folds(
     config_lib.validate_config(config)
     RunDirectory(workdir).claim(config)
     source = load_source(config)
+    if source.label_sets is not None:
+        raise ValueError(
+            f"{source.name} gives rows several labels (config.data.columns.labels), "
+            "and folds are compared by the one label of each row. Set "
+            "config.data.columns.labels='' and config.data.columns.label."
+        )
     folder = workdir / f"predictions_{num_folds}_folds"
     folder.mkdir(exist_ok=True)
     if reuse_image is not None:

@@ -172,9 +172,7 @@ def predict_pair(
     predictor = Predictor.from_run(run_dir)
     source = make_source([None], [text], predictor.classes)
     paths = np.array([image or ""], object)
-    source = dataclasses.replace(
-        source, images=paths, images_are_paths=True, files=paths
-    )
+    source = dataclasses.replace(source, images=paths, files=paths)
     predictions = predictor.predict_source(source, batch_size=1)
     status, reason = predictions.status[0], predictions.reasons[0]
     if status != spec.OK:
@@ -192,7 +190,7 @@ def _read_source(predictor: "Predictor", manifest: str, columns: Columns) -> "So
 
     Columns that nobody named and the model does not read may be missing.
     """
-    from tf_multimodal.data.manifest import Settings, read_manifest
+    from tf_multimodal.data.manifest import KeyNames, read_manifest
 
     named = {k: v for k, v in dataclasses.asdict(columns).items() if v is not None}
     read = predictor.preprocessor.modalities.split("_")
@@ -202,7 +200,7 @@ def _read_source(predictor: "Predictor", manifest: str, columns: Columns) -> "So
         classes=predictor.classes,
         require_labels=False,
         optional={"image", "text", "id"} - {*read, *named},
-        settings=Settings("--manifest", "--{role}_column"),
+        names=KeyNames("--manifest", "--{role}_column"),
     )
 
 

@@ -7,11 +7,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from tf_multimodal.data import atomic_file
 from tf_multimodal.data.source import Source
 from tf_multimodal.inference.predictions import Predictions
 
 SUFFIXES = (".jsonl", ".csv")
+SEPARATOR = "|"  # between the classes of a multi-label cell, as in a manifest
+_ROWS_AT_ONCE = 4096  # read from the source
 _DIGITS = 8  # after the decimal point; float32 holds no more
 
 
@@ -39,7 +43,9 @@ def make_rows(
 ) -> Iterator[dict[str, Any]]:
     """Yields a row for every prediction, in order.
 
-    A row that gave the model nothing to go by has no prediction: None.
+    A row that gave the model nothing to go by has no prediction: None. Multi-label,
+    `prediction`, `probability` and `label` are lists, the most probable class first,
+    which are empty where there is none.
 
     Args:
         source: the rows that were predicted.
@@ -47,26 +53,54 @@ def make_rows(
         classes: names of the classes.
         with_labels: adds `label`, the true class.
     """
-    for position, index in enumerate(predictions.index):
-        row = {
-            "id": str(source.ids[index]),
-            "row": int(source.rows[index]),
-            "file": str(source.files[index]),
-            "text": _show_text(source.texts[index]),
-        }
-        if with_labels:
-            row["label"] = classes[source.labels[index]]
-        scores = [round(float(p), _DIGITS) for p in predictions.probabilities[position]]
+    for start in range(0, len(predictions), _ROWS_AT_ONCE):
+        index = predictions.index[start : start + _ROWS_AT_ONCE]
+        columns = (source.ids, source.rows, source.files, source.texts)
+        cells = zip(*(column[index] for column in columns), strict=True)
+        truth = source.get_truth(index) if with_labels else None
+        for offset, (identity, number, file, text) in enumerate(cells):
+            row = {
+                "id": str(identity),
+                "row": int(number),
+                "file": str(file),
+                "text": _show_text(text),
+            }
+            if truth is not None:
+                row["label"] = _name_labels(truth[offset], classes)
+            yield row | _describe_prediction(predictions, start + offset, classes)
+
+
+def _name_labels(label: Any, classes: Sequence[str]) -> str | list[str]:
+    """Returns the name of a label, or those of a label set."""
+    if np.ndim(label):
+        return [classes[i] for i in np.flatnonzero(label).tolist()]
+    return classes[int(label)]
+
+
+def _describe_prediction(
+    predictions: Predictions, position: int, classes: Sequence[str]
+) -> dict[str, Any]:
+    """Returns the columns of one prediction."""
+    status = {"status": predictions.status[position]}
+    if not predictions.usable[position]:
+        empty = dict.fromkeys(("prediction", "probability", "probabilities"))
+        return empty | status
+    scores = [round(float(p), _DIGITS) for p in predictions.probabilities[position]]
+    prediction: Any
+    probability: Any
+    if predictions.multi_label:
+        chosen = np.flatnonzero(predictions.label_sets[position]).tolist()
+        chosen.sort(key=lambda i: -scores[i])
+        prediction = [classes[i] for i in chosen]
+        probability = [scores[i] for i in chosen]
+    else:
         best = int(predictions.labels[position])
-        usable = bool(predictions.usable[position])
-        yield row | {
-            "prediction": classes[best] if usable else None,
-            "probability": scores[best] if usable else None,
-            "probabilities": dict(zip(classes, scores, strict=True))
-            if usable
-            else None,
-            "status": predictions.status[position],
-        }
+        prediction, probability = classes[best], scores[best]
+    return {
+        "prediction": prediction,
+        "probability": probability,
+        "probabilities": dict(zip(classes, scores, strict=True)),
+    } | status
 
 
 def _show_text(text: bytes | str) -> str:
@@ -80,7 +114,7 @@ def write_rows(path: str | Path, classes: Sequence[str]) -> Iterator[RowWriter]:
 
     Args:
         path: ends in `.jsonl` or `.csv`. A CSV file has a column `p_CLASS` for
-            every class in place of `probabilities`.
+            every class in place of `probabilities`, and lists joined by `|`.
         classes: names of the classes.
 
     Raises:
@@ -111,6 +145,10 @@ class _CsvWriter:
 
     def write(self, row: dict[str, Any]) -> None:
         scores = row["probabilities"] or {}
-        cells = {k: v for k, v in row.items() if k != "probabilities"}
+        cells = {
+            key: SEPARATOR.join(map(str, cell)) if isinstance(cell, list) else cell
+            for key, cell in row.items()
+            if key != "probabilities"
+        }
         cells |= {f"p_{name}": scores.get(name) for name in self._classes}
         self._writer.writerow(cells)

@@ -29,6 +29,7 @@ class Predictions:
         status: one of spec.STATUSES for each row.
         reasons: a sentence for each row; empty where the status is `ok`.
         usable: bool [n]; False: the model had neither image nor text to go by.
+        multi_label: whether a row may have several labels, or none.
     """
 
     index: np.ndarray
@@ -36,11 +37,17 @@ class Predictions:
     status: list[str]
     reasons: list[str]
     usable: np.ndarray
+    multi_label: bool = False
 
     @property
     def labels(self) -> np.ndarray:
         """The most probable class of each row, int64 [n]."""
         return self.probabilities.argmax(axis=1)
+
+    @property
+    def label_sets(self) -> np.ndarray:
+        """Multi-label: the classes that each row is said to have, bool [n, classes]."""
+        return self.probabilities >= spec.THRESHOLD
 
     def __len__(self) -> int:
         return len(self.index)
@@ -124,23 +131,38 @@ def predict_dataset(
         for key in (spec.HAS_IMAGE, spec.HAS_TEXT):
             if key in inputs:
                 usable |= inputs[key].numpy()[kept]
+        # Of a good row nothing is read again: its image may be large.
         reasons = [
-            row_status.explain(name, source.images[i], source.texts[i], max_image_px)
-            for name, i in zip(status, index[kept], strict=True)
+            ""
+            if name == spec.OK
+            else row_status.explain(
+                name, source.images[i], source.texts[i], max_image_px
+            )
+            for name, i in zip(status, index[kept].tolist(), strict=True)
         ]
         yield Predictions(
             index=index[kept],
-            probabilities=compute_softmax(logits[kept]),
+            probabilities=compute_probabilities(logits[kept], model.activation),
             status=status,
             reasons=reasons,
             usable=usable,
+            multi_label=model.multi_label,
         )
 
 
-def compute_softmax(logits: np.ndarray) -> np.ndarray:
-    """Returns the probabilities of logits [n, c], computed in float64, as float32."""
-    shifted = np.asarray(logits, np.float64)
-    exponents = np.exp(shifted - shifted.max(axis=1, keepdims=True))
+def compute_probabilities(
+    logits: np.ndarray, activation: str = "softmax"
+) -> np.ndarray:
+    """Returns the probabilities of logits [n, c], computed in float64, as float32.
+
+    Args:
+        logits: of the model.
+        activation: the model's, `softmax` or `sigmoid`.
+    """
+    logits = np.asarray(logits, np.float64)
+    if activation == "sigmoid":
+        return np.exp(-np.logaddexp(0, -logits)).astype(np.float32)
+    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
     return (exponents / exponents.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
@@ -160,4 +182,5 @@ def concatenate(batches: Sequence[Predictions], num_classes: int) -> Predictions
         status=[status for part in parts for status in part.status],
         reasons=[reason for part in parts for reason in part.reasons],
         usable=np.concatenate([part.usable for part in parts]),
+        multi_label=any(part.multi_label for part in parts),
     )

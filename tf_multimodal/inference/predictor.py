@@ -138,7 +138,6 @@ def make_source(
         name="input",
         classes=tuple(classes),
         images=_make_column(image or b"" for image in images),
-        images_are_paths=False,
         texts=_make_column(_decode_text(text or "") for text in texts),
         labels=np.full(rows, -1, np.int32),
         weights=np.ones(rows, np.float32),

@@ -21,6 +21,7 @@ from tf_multimodal.models.image_text_classifier_preprocessor import (
 )
 
 JOINT = "joint"
+ACTIVATIONS = ("softmax", "sigmoid")
 FEATURES = {"image": IMAGE_FEATURES, "text": TEXT_FEATURES, JOINT: JOINT_FEATURES}
 
 
@@ -43,6 +44,8 @@ class ImageTextClassifier(keras_hub.models.Task):
         image_loss: weight of the loss on the image branch alone, at least 0.
         text_loss: weight of the loss on the text branch alone, at least 0.
         dropout: share of the features dropped in front of the heads, in training.
+        activation: what makes probabilities of the logits: `softmax` (a row has one
+            label) or `sigmoid` (a row may have several labels, or none).
     """
 
     backbone_cls = ImageTextBackbone
@@ -57,11 +60,18 @@ class ImageTextClassifier(keras_hub.models.Task):
         image_loss: float = 0.0,
         text_loss: float = 0.0,
         dropout: float = 0.0,
+        activation: str = "softmax",
         **kwargs: Any,
     ) -> None:
+        if activation not in ACTIVATIONS:
+            raise ValueError(
+                f"`activation` must be one of {', '.join(ACTIVATIONS)}. "
+                f"Received: {activation!r}"
+            )
         # === Layers ===
         self.backbone = backbone
         self.preprocessor = preprocessor
+        self.activation = activation  # read when `super().__init__` compiles
         late = backbone.fusion == "late" and backbone.modalities == "image_text"
         names = _list_heads(backbone, image_loss, text_loss, late)
         head_dropout = keras.layers.Dropout(
@@ -86,6 +96,11 @@ class ImageTextClassifier(keras_hub.models.Task):
         self.image_loss = image_loss
         self.text_loss = text_loss
         self.dropout = dropout
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a row may have several labels, or none."""
+        return self.activation == "sigmoid"
 
     @classmethod
     def from_preset(
@@ -114,13 +129,21 @@ class ImageTextClassifier(keras_hub.models.Task):
         metrics: Any = "auto",
         **kwargs: Any,
     ) -> None:
-        """Compiles, with defaults for integer labels where an argument is `auto`."""
+        """Compiles, with defaults for the activation where an argument is `auto`.
+
+        Labels are int [b] with `softmax`, float [b, classes] of 0 and 1 with `sigmoid`.
+        """
         if optimizer == "auto":
             optimizer = keras.optimizers.Adam(5e-5)
-        if loss == "auto":
-            loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        if metrics == "auto":
-            metrics = [keras.metrics.SparseCategoricalAccuracy()]
+        losses, accuracies = keras.losses, keras.metrics
+        if loss == "auto" and self.multi_label:
+            loss = losses.BinaryCrossentropy(from_logits=True)
+        elif loss == "auto":
+            loss = losses.SparseCategoricalCrossentropy(from_logits=True)
+        if metrics == "auto" and self.multi_label:
+            metrics = [accuracies.BinaryAccuracy(threshold=0.0)]
+        elif metrics == "auto":
+            metrics = [accuracies.SparseCategoricalAccuracy()]
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 
     def compute_loss(
@@ -193,6 +216,7 @@ class ImageTextClassifier(keras_hub.models.Task):
             "image_loss": self.image_loss,
             "text_loss": self.text_loss,
             "dropout": self.dropout,
+            "activation": self.activation,
         }
 
     @contextlib.contextmanager

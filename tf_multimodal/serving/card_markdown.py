@@ -9,11 +9,14 @@ MODALITIES = {
     "text": "a text",
     "image_text": "an image and a text",
 }
+SEVERAL = ", several, one or none for each input"
 # Name in the table, and factor: shares are printed in percent.
 METRICS = {
     "accuracy": ("accuracy %", 100),
     "top3_accuracy": ("top-3 %", 100),
+    "micro_f1": ("micro F1 %", 100),
     "macro_f1": ("macro F1 %", 100),
+    "mean_average_precision": ("mAP %", 100),
     "ece": ("calibration error %", 100),
     "loss": ("loss", 1),
 }
@@ -28,7 +31,8 @@ def make_markdown(card: Mapping[str, Any]) -> str:
     classes = card["classes"]
     parts = [
         f"# {_escape(card['name'])}",
-        f"Classifies {MODALITIES[card['modalities']]} into {len(classes)} classes: "
+        f"Classifies {MODALITIES[card['modalities']]} into {len(classes)} classes"
+        f"{SEVERAL if card.get('activation') == 'sigmoid' else ''}: "
         f"{_escape(', '.join(classes))}. A SavedModel in {card['precision']}, with "
         f"{card['parameters']:,} parameters.",
         "## Intended use and limits",

@@ -9,7 +9,7 @@ import numpy as np
 from tf_multimodal.data import spec
 from tf_multimodal.data.pipeline import make_eval_dataset
 from tf_multimodal.data.source import Source
-from tf_multimodal.inference.predictions import compute_softmax
+from tf_multimodal.inference.predictions import compute_probabilities
 from tf_multimodal.inference.predictor import Predictor
 
 BATCH_SIZE = 32
@@ -22,7 +22,8 @@ class Comparison:
     Attributes:
         rows: rows compared.
         max_difference: largest difference of a probability.
-        label_agreement: share of the rows with the same most likely class.
+        label_agreement: share of the rows with the same most likely class; of a
+            multi-label model, with the same classes from `spec.THRESHOLD` on.
         accuracy_model: share of the labelled rows that the run classifies rightly;
             None where no row has a label.
         accuracy_format: that of the other format.
@@ -72,42 +73,49 @@ def compare_format(
     dataset = make_eval_dataset(
         source, indices, predictor.preprocessor, batch_size=BATCH_SIZE
     )
-    expected, received, labels = [], [], []
+    expected, received, truth = [], [], []
     for batch in dataset:
         index = batch[spec.INDEX].numpy()
         kept = index >= 0
         x = {key: value.numpy()[kept] for key, value in batch[spec.INPUTS].items()}
         # Not `model.predict_on_batch`, which would apply the preprocessor again.
         logits = keras.Model.predict_on_batch(predictor.model, batch[spec.INPUTS])
-        expected.append(compute_softmax(logits[kept]))
+        activation = predictor.model.activation
+        expected.append(compute_probabilities(logits[kept], activation))
         received.append(run(x))
-        labels.append(source.labels[index[kept]])
-    return compare_probabilities(*map(np.concatenate, (expected, received, labels)))
+        truth.append(source.get_truth(index[kept]))
+    return compare_probabilities(*map(np.concatenate, (expected, received, truth)))
 
 
 def compare_probabilities(
-    expected: np.ndarray, received: np.ndarray, labels: np.ndarray
+    expected: np.ndarray, received: np.ndarray, truth: np.ndarray
 ) -> Comparison:
     """Returns how far two answers are apart.
 
     Args:
         expected: float32 [n, classes], of the run.
         received: float32 [n, classes], of the other format.
-        labels: int [n]; -1 where a row has none.
+        truth: int [n], labels, -1 where a row has none; or [n, classes] of 0 and 1,
+            label sets.
     """
-    known = labels >= 0
+    is_sets = truth.ndim == 2
+    known = np.ones(len(truth), bool) if is_sets else truth >= 0
+
+    def choose(probabilities: np.ndarray) -> np.ndarray:
+        if is_sets:
+            return probabilities >= spec.THRESHOLD
+        return probabilities.argmax(axis=1, keepdims=True)
 
     def compute_accuracy(probabilities: np.ndarray) -> float | None:
         if not known.any():
             return None
-        return float((probabilities.argmax(axis=1) == labels)[known].mean())
+        correct = choose(probabilities) == truth.reshape(len(truth), -1)
+        return float(correct.all(axis=1)[known].mean())
 
     return Comparison(
-        rows=len(labels),
+        rows=len(truth),
         max_difference=float(np.abs(expected - received).max()),
-        label_agreement=float(
-            (expected.argmax(axis=1) == received.argmax(axis=1)).mean()
-        ),
+        label_agreement=float((choose(expected) == choose(received)).all(1).mean()),
         accuracy_model=compute_accuracy(expected),
         accuracy_format=compute_accuracy(received),
     )

@@ -29,9 +29,11 @@ def make_network_function(model: Any) -> Any:
             f"computes in {model.compute_dtype}: load the run with dtype='float32'."
         )
 
+    activate = getattr(tf.nn, model.activation)  # softmax or sigmoid
+
     @tf.function(autograph=False)
     def compute_probabilities(x: dict[str, Any]) -> dict[str, Any]:
-        return {PROBABILITIES: tf.nn.softmax(model(x, training=False))}
+        return {PROBABILITIES: activate(model(x, training=False))}
 
     return compute_probabilities
 

@@ -41,8 +41,8 @@ def fuzz(signatures: Mapping[str, Any], requests: int, seed: int = 0) -> Report:
     """Asks a model in batches of mixed rows, and again row by row.
 
     Args:
-        signatures: of a loaded SavedModel that reads both image and text;
-            `serving_default`, and those of `OTHERS` that are there.
+        signatures: of a loaded SavedModel that reads both image and text and gives
+            a row one label; `serving_default`, and those of `OTHERS` that are there.
         requests: number of rows, a third of them good.
         seed: of the damage and of the batches.
     """

@@ -9,6 +9,8 @@ Keys of `model_card.json`, format 1:
     name: of the run, as it may stand in a server's configuration.
     classes: names; column i of `probabilities` is classes[i].
     modalities: image | text | image_text.
+    activation: softmax, one class a row; or sigmoid, any number of classes a row, those
+        with a probability from 0.5 on. A card without the key: softmax.
     image_size_px, max_image_px: side of the network's square input, and the limit
         on width times height of an image sent; null without an image branch.
     max_tokens: of a text; null without a text branch.
@@ -57,7 +59,15 @@ INTENDED_USE = (
     "Sorting inputs into the classes above, where pictures and texts are like those "
     "of the data below. Whoever exported the model stated no other use."
 )
-VALUES = ("accuracy", "top3_accuracy", "macro_f1", "ece", "loss")
+VALUES = (
+    "accuracy",
+    "top3_accuracy",
+    "micro_f1",
+    "macro_f1",
+    "mean_average_precision",
+    "ece",
+    "loss",
+)
 
 
 def write_model_card(
@@ -128,6 +138,7 @@ def make_model_card(
         "name": clean_name(run_dir.resolve().name),
         "classes": list(predictor.classes),
         "modalities": preprocessor.modalities,
+        "activation": predictor.model.activation,
         "image_size_px": preprocessor.image_size_px if has_image else None,
         "max_image_px": preprocessor.max_image_px if has_image else None,
         "max_tokens": preprocessor.sequence_length if has_text else None,
@@ -195,7 +206,7 @@ def _read_evaluation(run_dir: pathlib.Path) -> dict[str, Any] | None:
     card = {"split": "test", "source": source, "examples": result["examples"]}
     card["values"] = _choose_values(result)
     for key in ("image_only", "text_only"):
-        if key in result:
+        if result.get(key):  # null where the model does not read both
             card[key] = _choose_values(result[key])
     kept = ("accuracy_interval", "per_class")
     return card | {key: result[key] for key in kept if key in result}
@@ -238,9 +249,18 @@ def _describe_weights(predictor: Predictor) -> dict[str, dict[str, str | None]]:
 
 def _list_limits(predictor: Predictor) -> list[str]:
     preprocessor = predictor.preprocessor
-    limits = [
+    every = (
         f"Every input gets one of the {len(predictor.classes)} classes; there is no "
-        "class for what is none of them.",
+        "class for what is none of them."
+    )
+    if predictor.model.multi_label:
+        every = (
+            "An input has the classes whose probability is at least "
+            f"{spec.THRESHOLD}: several, one or none. The probabilities do not sum to "
+            "1, and a label that ranks first may lie below that."
+        )
+    limits = [
+        every,
         "The scores were fitted to the training data. On pictures or texts of another "
         "kind they may be far too sure.",
     ]

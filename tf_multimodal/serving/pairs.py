@@ -1,13 +1,12 @@
 """The rows that a SavedModel is verified with: real ones and broken ones."""
 
 import dataclasses
-import os
-import pathlib
 import struct
 from collections.abc import Sequence
 
 import numpy as np
 
+from tf_multimodal.data import files
 from tf_multimodal.data.source import Source
 
 MIN_ROWS = 200  # of real pairs, where the data set has as many
@@ -92,15 +91,11 @@ def _read_pairs(source: Source, split: str, max_rows: int) -> list[Pair]:
 
 
 def _has_input(source: Source, index: int) -> bool:
-    image = source.images[index]
-    if source.images_are_paths and image:
-        image = os.path.isfile(image) and os.path.getsize(image)
-    return bool(image or source.texts[index])
+    return bool(_read_image(source, index) or source.texts[index])
 
 
 def _read_image(source: Source, index: int) -> bytes:
     image = source.images[index]
-    if source.images_are_paths and image:
-        path = pathlib.Path(image)
-        return path.read_bytes() if path.is_file() else b""
-    return image or b""
+    if isinstance(image, bytes):
+        return image
+    return files.read_file(image) if files.is_file(image) else b""

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from tf_multimodal.data.source import Source
-from tf_multimodal.inference.predictions import compute_softmax
+from tf_multimodal.inference.predictions import compute_probabilities
 from tf_multimodal.inference.predictor import Predictor
 from tf_multimodal.inference.run_reader import load_run_source, read_run
 from tf_multimodal.models.image_text_classifier import ImageTextClassifier
@@ -155,7 +155,8 @@ def _write_preset(job: _Job, folder: pathlib.Path) -> str:
 
     def run(x: Tensors) -> np.ndarray:
         # Not `loaded.predict_on_batch`, which would apply the preprocessor again.
-        return compute_softmax(keras.Model.predict_on_batch(loaded, x))
+        logits = keras.Model.predict_on_batch(loaded, x)
+        return compute_probabilities(logits, loaded.activation)
 
     return _compare(job, folder, run)
 

@@ -47,6 +47,7 @@ def make_signatures(
     - `serving_default(image_bytes, text)` -> `labels`, string [b, k], the most
       likely class first; `scores`, float32 [b, k], their probabilities;
       `probabilities`, float32 [b, classes]. k is 5, or all classes if they are less.
+      Of a multi-label model each probability stands alone: they do not sum to 1.
     - `image_only(image_bytes)` and `text_only(text)` -> the same, with the learned
       embedding in the place of what is not asked about.
     - `features(image_bytes, text)` -> `fused_embedding`, `image_embedding` and
@@ -162,7 +163,8 @@ def compute_outputs(model: ImageTextClassifier, x: Tensors) -> Tensors:
         for name, key in HEAD_FEATURES.items()
         if key in features
     }
-    return {**outputs, PROBABILITIES: tf.nn.softmax(tf.cast(logits, tf.float32))}
+    activate = getattr(tf.nn, model.activation)  # softmax or sigmoid
+    return {**outputs, PROBABILITIES: activate(tf.cast(logits, tf.float32))}
 
 
 def _with_a_row(function: Callable[[Tensors], Tensors], x: Tensors) -> Tensors:

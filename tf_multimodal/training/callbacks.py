@@ -12,6 +12,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from tf_multimodal.data.dropped import DroppedRows
 from tf_multimodal.training.optimizer import get_inner
 from tf_multimodal.training.run_directory import RunDirectory
 from tf_multimodal.training.state import Progress, list_states, save_state
@@ -82,6 +83,23 @@ class StopAtNonFiniteLoss(keras.callbacks.Callback):
             return
         step = self.epoch * self.interval + batch + 1
         raise NonFiniteLoss(_describe(self.directory, "The loss of", step))
+
+
+class BadRows(keras.callbacks.Callback):
+    """Says at an interval's end which rows could not be used: the first, and totals.
+
+    Args:
+        dropped: where the pipeline names them.
+    """
+
+    def __init__(self, dropped: DroppedRows) -> None:
+        super().__init__()
+        self.dropped = dropped
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        summary = self.dropped.summarize()
+        if summary:
+            print(summary)
 
 
 class Interval(keras.callbacks.Callback):

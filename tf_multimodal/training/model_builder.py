@@ -45,6 +45,7 @@ def build_classifier(
     preprocessor: ImageTextClassifierPreprocessor,
     num_classes: int,
     dtype: str,
+    multi_label: bool = False,
 ) -> ImageTextClassifier:
     """Returns the classifier of `config.model`, with its preprocessor attached.
 
@@ -53,6 +54,7 @@ def build_classifier(
         preprocessor: what `build_preprocessor` returned.
         num_classes: number of classes.
         dtype: name of a Keras dtype policy, for every part of the model.
+        multi_label: whether a row may have several labels, or none.
     """
     model = config.model
     with_image, with_text = model.modalities != "text", model.modalities != "image"
@@ -78,6 +80,7 @@ def build_classifier(
         image_loss=model.image_loss if both else 0.0,
         text_loss=model.text_loss if both else 0.0,
         dropout=model.dropout,
+        activation="sigmoid" if multi_label else "softmax",
     )
 
 

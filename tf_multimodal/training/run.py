@@ -1,6 +1,7 @@
 """One training run, from a config to a directory with a trained model."""
 
 import dataclasses
+import itertools
 import json
 import math
 import pathlib
@@ -20,7 +21,7 @@ from tf_multimodal.data.sources import load_source
 from tf_multimodal.evaluation.validation import Validation
 from tf_multimodal.models.image_text_classifier import ImageTextClassifier
 from tf_multimodal.training import callbacks, groups, precision, state
-from tf_multimodal.training.losses import SmoothedCrossentropy
+from tf_multimodal.training.losses import make_loss, make_metrics
 from tf_multimodal.training.model_builder import build_classifier, build_preprocessor
 from tf_multimodal.training.optimizer import make_optimizer
 from tf_multimodal.training.run_directory import RunDirectory
@@ -108,7 +109,7 @@ class _Trainer:
                 "Add some, or set config.train.keep='last'."
             )
         self.plan = make_plan(config.train, len(self.indices))
-        self.preprocessor = build_preprocessor(config, source.texts[self.indices])
+        self.preprocessor = build_preprocessor(config, self._read_texts())
         self.model = self._build_model()
         self.progress = self._restore()
         self.validation = Validation(
@@ -131,12 +132,22 @@ class _Trainer:
         kept = progress.step if self.config.train.keep == "last" else progress.best_step
         print(f"Finished. {self.directory.best} holds the weights of step {kept}.")
 
+    def _read_texts(self) -> list[str]:
+        """Returns the training texts if a vocabulary is to be learnt from them."""
+        if self.config.model.text.vocabulary != "learn":
+            return []
+        texts: Any = self.source.texts[self.indices]
+        if self.source.captions is not None:
+            texts = itertools.chain.from_iterable(self.source.captions[self.indices])
+        return [text for text in texts if isinstance(text, str)]
+
     def _build_model(self) -> ImageTextClassifier:
         config = self.config
+        multi_label = self.source.label_sets is not None
         dtype, why = precision.choose_dtype_policy(config.dtype_policy)
         print(f"Precision: {dtype} ({why}).")
         model = build_classifier(
-            config, self.preprocessor, len(self.source.classes), dtype
+            config, self.preprocessor, len(self.source.classes), dtype, multi_label
         )
         # Batches come prepared; KerasHub would apply the preprocessor again.
         model.preprocessor = None
@@ -153,8 +164,8 @@ class _Trainer:
                 model.trainable_variables,
                 scale_loss=dtype == "mixed_float16",
             ),
-            loss=SmoothedCrossentropy(config.train.label_smoothing),
-            weighted_metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
+            loss=make_loss(config, multi_label),
+            weighted_metrics=make_metrics(multi_label),
             metrics=None,
             jit_compile=jit_compile,
         )
@@ -203,10 +214,11 @@ class _Trainer:
         )
         dropped = DroppedRows(
             self.source,
-            config.data.max_bad_fraction,
+            config.data.max_drop_rate,
             len(self.indices),
             self.directory.dropped,
         )
+        dropped.record_left_out()
         dataset = pipeline.make_train_dataset(
             self.source,
             self.indices,
@@ -224,7 +236,7 @@ class _Trainer:
                 steps_per_epoch=plan.interval,
                 initial_epoch=self.progress.step // plan.interval,
                 epochs=plan.total // plan.interval,
-                callbacks=self._make_callbacks(),
+                callbacks=self._make_callbacks(dropped),
                 shuffle=False,  # the data set has its own order
                 verbose=1 if sys.stdout.isatty() else 2,
             )
@@ -246,10 +258,11 @@ class _Trainer:
             self.source.labels[self.indices], len(self.source.classes)
         )
 
-    def _make_callbacks(self) -> list[keras.callbacks.Callback]:
+    def _make_callbacks(self, dropped: DroppedRows) -> list[keras.callbacks.Callback]:
         directory, plan = self.directory, self.plan
         return [
             callbacks.StopAtNonFiniteLoss(directory, plan.interval),
+            callbacks.BadRows(dropped),
             callbacks.Speed(self.config.train.batch_size, plan.interval, plan.total),
             callbacks.Interval(
                 directory,

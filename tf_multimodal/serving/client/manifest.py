@@ -4,14 +4,14 @@ import collections
 import dataclasses
 import pathlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from tqdm import tqdm
 
 from tf_multimodal import config as config_lib
 from tf_multimodal.data import spec
-from tf_multimodal.data.manifest import Settings, read_manifest
+from tf_multimodal.data.manifest import KeyNames, read_manifest
 from tf_multimodal.data.source import Source
 from tf_multimodal.inference import prediction_file
 from tf_multimodal.serving.client.batches import BATCH_SIZE, IN_FLIGHT, map_in_flight
@@ -78,7 +78,7 @@ def predict_manifest(
         answers = map_in_flight(ask, batches, in_flight)
         for rows, outcomes in zip(batches, answers, strict=True):
             for row, outcome in zip(rows, outcomes, strict=True):
-                writer.write(_make_row(source, row, outcome, model.classes))
+                writer.write(_make_row(model, source, row, outcome))
                 counts[outcome.status] += 1
                 if not isinstance(outcome.result, NotAsked):
                     _report(source, row, outcome, counts)
@@ -112,7 +112,7 @@ def predict_pair(model: Model, image: str | None, text: str | None) -> dict[str,
         print(f"{image or 'The pair'}: {outcome.reason}", file=sys.stderr)
     shown = encode_text(text or "").decode("utf-8", "replace")
     row = {"file": image or "", "text": shown}
-    return row | describe_outcome(outcome, model.classes)
+    return row | describe_outcome(model, outcome)
 
 
 def _check_output(model: Model, manifest: str, output: str) -> None:
@@ -137,12 +137,12 @@ def _read_source(
         defaults | dict(columns),
         require_labels=False,
         optional={"image", "text", "id"} - {*reads, *columns},
-        settings=Settings("--manifest", "--{role}_column"),
+        names=KeyNames("--manifest", "--{role}_column"),
     )
 
 
 def _make_row(
-    source: Source, index: int, outcome: Outcome, classes: Sequence[str] | None
+    model: Model, source: Source, index: int, outcome: Outcome
 ) -> dict[str, Any]:
     """Returns a row with the columns that predict writes."""
     return {
@@ -150,7 +150,7 @@ def _make_row(
         "row": int(source.rows[index]),
         "file": str(source.files[index]),
         "text": str(source.texts[index]),
-    } | describe_outcome(outcome, classes)
+    } | describe_outcome(model, outcome)
 
 
 def _report(

@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from tf_multimodal.data import spec
@@ -65,18 +65,21 @@ class Model:
         signature: a key of `predict_client.INPUTS`.
         reads: `image` and/or `text`, what the signature of this model looks at.
         classes: names in the order of `probabilities`; None: not known.
+        multi_label: whether a row may have several labels, or none.
     """
 
     client: PredictClient
     signature: str
     reads: frozenset[str]
     classes: tuple[str, ...] | None
+    multi_label: bool = False
 
 
 def find_model(
     client: PredictClient,
     signature: str = SERVING_DEFAULT,
     labels: str | pathlib.Path | None = None,
+    multi_label: bool = False,
 ) -> Model:
     """Asks the server what the model reads; finds out early that it is not there.
 
@@ -85,6 +88,8 @@ def find_model(
         signature: a key of `predict_client.INPUTS`.
         labels: the model's labels.txt; None: only the classes that the server names
             with a row get a probability.
+        multi_label: whether a row may have several labels, or none; the server does
+            not say, the model card does.
 
     Raises:
         RequestError: the server does not answer, or has no such model.
@@ -108,7 +113,7 @@ def find_model(
         # A model of one modality takes both inputs and looks at one.
         only = {name for name in reads if f"{name}_only" in signatures}
         reads = only or reads
-    return Model(client, signature, frozenset(reads), classes)
+    return Model(client, signature, frozenset(reads), classes, multi_label)
 
 
 def ask_rows(
@@ -189,25 +194,33 @@ def _check_classes(classes: tuple[str, ...] | None, prediction: Prediction) -> N
     )
 
 
-def describe_outcome(outcome: Outcome, classes: Sequence[str] | None) -> dict[str, Any]:
+def describe_outcome(model: Model, outcome: Outcome) -> dict[str, Any]:
     """Returns the columns that predict writes about a prediction.
 
     Args:
+        model: what was asked. Without its classes only those that the server named,
+            the most likely ones, get a probability.
         outcome: of one row.
-        classes: names in the order of `probabilities`; None: not known, and only the
-            classes that the server named get a probability.
     """
     prediction = outcome.result
     if isinstance(prediction, RequestError) or not outcome.usable:
         empty = dict.fromkeys(("prediction", "probability", "probabilities"))
         return {**empty, "status": outcome.status}
     names, scores = prediction.labels, prediction.scores
-    if classes is not None:
-        names, scores = list(classes), prediction.probabilities
-    rounded = [round(score, DIGITS) for score in scores]
+    if model.classes is not None:
+        names, scores = list(model.classes), prediction.probabilities
+    probabilities = {
+        name: round(score, DIGITS) for name, score in zip(names, scores, strict=True)
+    }
+    best: Any = prediction.labels[0]
+    score: Any = round(prediction.scores[0], DIGITS)
+    if model.multi_label:
+        best = [name for name in names if probabilities[name] >= spec.THRESHOLD]
+        best.sort(key=lambda name: -probabilities[name])
+        score = [probabilities[name] for name in best]
     return {
-        "prediction": prediction.labels[0],
-        "probability": round(prediction.scores[0], DIGITS),
-        "probabilities": dict(zip(names, rounded, strict=True)),
+        "prediction": best,
+        "probability": score,
+        "probabilities": probabilities,
         "status": outcome.status,
     }

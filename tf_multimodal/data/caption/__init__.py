@@ -1,0 +1,1 @@
+"""Texts for images that have none, written by an image-to-text model."""

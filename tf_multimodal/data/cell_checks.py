@@ -1,0 +1,145 @@
+"""Cells of a source as what they stand for; what is wrong with one is an error."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import Any
+
+from tf_multimodal.data import files, spec
+from tf_multimodal.data.class_map import ClassMap, find_closest
+
+SPLIT_NAMES = {name: name for name in spec.SPLITS} | dict.fromkeys(
+    ("val", "valid", "dev"), "validation"
+)
+LEFT_OUT = -1  # the class of a label that the class map leaves out
+
+
+class LabelNames:
+    """Numbers of class names in the order in which they are met.
+
+    Args:
+        class_map: what the labels are called; None: as they are.
+        classes: those that there are; None: whatever is met.
+    """
+
+    def __init__(
+        self, class_map: ClassMap | None, classes: Sequence[str] | None
+    ) -> None:
+        self._class_map, self._classes = class_map, classes
+        self._numbers = {name: i for i, name in enumerate(classes or ())}
+        self._known: dict[Any, int] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """The class of each number."""
+        return list(self._numbers)
+
+    def get_number(self, cell: Any) -> int:
+        """Returns the number of a label's class, or `LEFT_OUT`.
+
+        Raises:
+            ValueError: an empty label, one that is not UTF-8, or an unknown one.
+        """
+        number = self._known.get(cell)
+        if number is None:
+            number = self._known[cell] = self._find(parse_text(cell))
+        return number
+
+    def _find(self, label: str) -> int:
+        if not label:
+            raise ValueError("received an empty label. Give it one, or remove the row.")
+        if self._class_map is not None:
+            label = self._class_map.get_class(label)
+            if not label:
+                return LEFT_OUT
+        if self._classes is not None and label not in self._numbers:
+            raise ValueError(
+                f"{label!r} is not one of the {len(self._classes)} classes. The "
+                f"closest: {find_closest(label, self._classes)!r}"
+            )
+        return self._numbers.setdefault(label, len(self._numbers))
+
+
+def parse_text(cell: Any) -> str:
+    """Returns the text of a cell without white space around it."""
+    if isinstance(cell, bytes):
+        raise ValueError(f"received {cell!r}, which is not UTF-8.")
+    if isinstance(cell, list):
+        raise ValueError(f"received a list, {cell!r}, expected one value.")
+    return (cell or "").strip()
+
+
+def parse_split(cell: Any) -> str:
+    """Returns `train`, `validation` or `test`."""
+    text = parse_text(cell)
+    if text.lower() not in SPLIT_NAMES:
+        raise ValueError(
+            f"received {text!r}, expected one of {', '.join(SPLIT_NAMES)}."
+        )
+    return SPLIT_NAMES[text.lower()]
+
+
+def parse_weight(cell: Any) -> float:
+    """Returns a number of at least 0."""
+    text = parse_text(cell)
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = -1.0
+    if not 0 <= weight < float("inf"):
+        raise ValueError(f"received {text!r}, expected a number of at least 0.")
+    return weight
+
+
+def parse_group(cell: Any) -> str:
+    """Returns the name of a row's group."""
+    text = parse_text(cell)
+    if not text:
+        raise ValueError("received an empty group. Give the row a name of its own.")
+    return text
+
+
+def parse_labels(cell: Any, separator: str) -> list[Any]:
+    """Returns the labels of a list, or of a text that a separator divides."""
+    if not isinstance(cell, list):
+        cell = parse_text(cell).split(separator)
+    return [label for label in dict.fromkeys(map(_strip, cell)) if label]
+
+
+def parse_path(cell: Any) -> str:
+    """Returns a path relative to the data's folder; empty: no image."""
+    if isinstance(cell, bytes):
+        raise ValueError(
+            f"received {cell[:40]!r}, which is no path. Where the column holds the "
+            "images themselves, set config.data.image_encoding='bytes'."
+        )
+    if not cell or not cell.strip():
+        return ""
+    # Most paths have nothing in them that could lead out.
+    if ".." in cell or "\0" in cell or ":" in cell or cell[0] in "/\\":
+        files.check_relative(cell)
+    return cell
+
+
+def parse_base64(cell: Any) -> bytes:
+    """Returns the bytes that a text in base64 spells."""
+    if isinstance(cell, str) and cell.startswith("data:"):  # as in a web page
+        cell = cell.partition(",")[2]
+    try:
+        return base64.b64decode("".join((cell or "").split()), validate=True)
+    except (binascii.Error, ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"received {cell[:40]!r}, which is not base64.") from error
+
+
+def parse_bytes(cell: Any) -> bytes:
+    """Returns the bytes of an image."""
+    if isinstance(cell, str) and cell:
+        raise ValueError(
+            f"received the text {cell[:40]!r}, expected an image's bytes. Set "
+            "config.data.image_encoding to 'path' or 'base64'."
+        )
+    return cell or b""
+
+
+def _strip(label: Any) -> Any:
+    return label.strip() if isinstance(label, str) else label

@@ -1,0 +1,315 @@
+"""Writes the table of a reader's rows, block by block."""
+
+import collections
+import hashlib
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tf_multimodal.data import cell_checks, columns, grouping, row_block, spec, split
+from tf_multimodal.data.class_map import ClassMap
+from tf_multimodal.data.raw_rows import ByteRange, RawRows, Reader
+from tf_multimodal.data.row_table import RowTable, RowTableWriter
+from tf_multimodal.data.source import LeftOutRow
+
+SHOWN = 5  # problems that an error lists
+MAX_NAMED = 10_000  # bad rows; with more it is time to ask whether they are too many
+COMPARED_IMAGES = (
+    20_000  # compare_images="auto": with more rows images are not looked at
+)
+
+
+class Ingestion:
+    """Rows on their way from a reader to a table.
+
+    Args:
+        reader: the rows as they stand in a file.
+        settings: an `IngestSettings`, whose columns are there.
+        folder: of the table; empty.
+        text_columns: what the texts are made of, beside the columns of the roles.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        settings: Any,
+        folder: pathlib.Path,
+        text_columns: Sequence[str],
+    ) -> None:
+        self._reader, self._settings, self._folder = reader, settings, folder
+        class_map = ClassMap(settings.class_map) if settings.class_map else None
+        self._classes = settings.classes or (class_map.classes if class_map else None)
+        self._label_names = cell_checks.LabelNames(class_map, self._classes)
+        self._columns = list(dict.fromkeys([*settings.columns.values(), *text_columns]))
+        many = {"captions": True} if settings.captions else {}
+        groups = {"group": False} if "group" in settings.columns else {}
+        self._writer = RowTableWriter(
+            folder, {"id": False, "file": False, "text": False, **many, **groups}
+        )
+        self._numbers: dict[str, list[np.ndarray]] = collections.defaultdict(list)
+        self._image_files: dict[str, int] = {}
+        self._seen_ids: dict[int, int] = {}
+        self._group_codes: dict[str, int] = {}
+        self._num_captions = self._num_rows = self._num_bad = self._excluded = 0
+        self._left_out: list[LeftOutRow] = []
+        self._first: list[str] = []  # lines of an error
+        self._digest = hashlib.sha256()
+
+    def run(self) -> None:
+        """Reads all rows and finishes the table.
+
+        Raises:
+            ValueError: there are no rows, too many bad ones, or fewer than 2 classes.
+        """
+        for raw in self._reader.read_rows(self._columns):
+            self._add(raw)
+            if self._num_bad > MAX_NAMED:
+                self._check_bad()
+        self._check_bad()
+        if not self._num_rows:
+            raise ValueError(f"{self._reader.name} has no rows.")
+        self._finish()
+
+    def _add(self, raw: RawRows) -> None:
+        for problem in raw.problems:
+            self._leave_out(raw, problem.row, "", "", problem.reason, "")
+        if not raw.rows:
+            return
+        block = row_block.RowBlock(raw, self._settings, self._label_names)
+        block.check_ids(self._seen_ids)
+        for place, (column, reason) in sorted(block.reasons.items()):
+            self._leave_out(
+                raw,
+                raw.rows[place],
+                str(block.values["id"][place] or ""),
+                str(block.describe_image(place)),
+                reason,
+                column,
+            )
+        kept = block.list_kept()
+        self._excluded += len(raw.rows) - len(kept) - len(block.reasons)
+        self._num_rows += len(kept)
+        self._write_texts(block, kept)
+        self._write_numbers(block, kept)
+
+    def _leave_out(
+        self, raw: RawRows, row: int, row_id: str, file: str, reason: str, column: str
+    ) -> None:
+        self._num_bad += 1
+        name = raw.file or self._reader.name
+        self._left_out.append(LeftOutRow(file or name, row, row_id, reason))
+        if len(self._first) < SHOWN:
+            place = f"{raw.file}, row {row}" if raw.file else f"row {row}"
+            place += f", column {column!r}" if column else ""
+            self._first.append(f"{place}: {reason}")
+
+    def _check_bad(self) -> None:
+        """Raises an error if more rows are bad than may be left out."""
+        total, settings = self._num_bad + self._num_rows, self._settings
+        may_drop = settings.bad_rows != "raise"
+        if may_drop and self._num_bad <= settings.max_drop_rate * total:
+            return
+        if not self._num_bad:
+            return
+        name = getattr(self._reader, "paths", (self._reader.name,))[0]
+        how_many = (
+            f" {self._num_bad} of {total} rows are bad, more than "
+            f"config.data.max_drop_rate={settings.max_drop_rate} allows:"
+            if may_drop
+            else ""
+        )
+        more = self._num_bad - len(self._first)
+        lines = [*self._first, *([f"and {more} more"] if more else [])]
+        raise ValueError(f"{name} cannot be used:{how_many}\n  " + "\n  ".join(lines))
+
+    def _write_texts(self, block: row_block.RowBlock, kept: list[int]) -> None:
+        values = block.values
+        texts = {key: [values[key][i] for i in kept] for key in ("id", "text")}
+        texts["file"] = [block.describe_image(i) for i in kept]
+        for key in ("captions", "group"):
+            if key in values:
+                texts[key] = [values[key][i] for i in kept]
+        if "captions" in texts:
+            longest = max(map(len, texts["captions"]), default=0)
+            self._num_captions = max(self._num_captions, longest)
+        self._writer.append(texts)
+        images = [row_block.identify_image(values["image"][i]) for i in kept]
+        for column in (texts["id"], texts["text"], images):
+            data = b"\x1f".join(
+                v if isinstance(v, bytes) else v.encode(errors="surrogatepass")
+                for v in column
+            )
+            self._digest.update(len(data).to_bytes(8, "little") + data)
+
+    def _write_numbers(self, block: row_block.RowBlock, kept: list[int]) -> None:
+        values, count = block.values, len(kept)
+        images = [values["image"][i] for i in kept]
+        numbers = {
+            "rows": np.array([block.raw.rows[i] for i in kept], np.int64),
+            "image_files": np.array(
+                [row_block.get_kind(image, self._image_files) for image in images],
+                np.int32,
+            ),
+            "text_keys": np.array(
+                [row_block.hash_text(values["text"][i]) for i in kept], np.int64
+            ),
+            "image_keys": np.array(
+                [row_block.hash_image(image) for image in images], np.int64
+            ),
+        }
+        offsets, lengths = self._keep_images(images)
+        numbers |= {"image_offsets": offsets, "image_lengths": lengths}
+        for key, name, default, dtype in (
+            ("label", "labels", -1, np.int32),
+            ("weight", "weights", 1.0, np.float32),
+            ("split", "splits", 0, np.int8),
+        ):
+            found = values.get(key)
+            array = np.full(count, default, dtype)
+            numbers[name] = (
+                array if found is None else np.array([found[i] for i in kept], dtype)
+            )
+        if "labels" in values:
+            sets = [values["labels"][i] for i in kept]
+            numbers["label_counts"] = np.array([len(s) for s in sets], np.int64)
+            numbers["label_values"] = np.array([n for s in sets for n in s], np.int32)
+        if "group" in values:
+            codes = self._group_codes
+            numbers["group_codes"] = np.array(
+                [codes.setdefault(values["group"][i], len(codes)) for i in kept],
+                np.int64,
+            )
+        for name, array in numbers.items():
+            self._numbers[name].append(array)
+
+    def _keep_images(self, images: list[Any]) -> tuple[np.ndarray, np.ndarray]:
+        places = np.zeros((2, len(images)), np.int64)
+        for row, image in enumerate(images):
+            if isinstance(image, ByteRange):
+                places[:, row] = image.offset, image.length
+            elif isinstance(image, bytes):
+                places[:, row] = self._writer.append_image(image), len(image)
+        return places[0], places[1]
+
+    def _finish(self) -> None:
+        numbers = {k: np.concatenate(v) for k, v in self._numbers.items()}
+        self._numbers.clear()
+        classes = self._number_classes(numbers)
+        self._writer.close()
+        facts = {
+            "classes": classes,
+            "image_files": list(self._image_files),
+            "caption_names": self._name_captions(),
+            "left_out": self._left_out,
+            "excluded": self._excluded,
+        }
+        if self._settings.needs_labels:
+            self._writer.write_numbers(numbers, facts)  # to read the images by
+            self._group_and_split(numbers)
+        for name in ("text_keys", "image_keys", "group_codes"):
+            numbers.pop(name, None)
+        for name in ("labels", "weights", "splits"):
+            self._digest.update(numbers[name].tobytes())
+        self._digest.update("\x1f".join(classes).encode())
+        facts["fingerprint"] = self._digest.hexdigest()
+        self._writer.write_numbers(numbers, facts)
+
+    def _number_classes(self, numbers: dict[str, np.ndarray]) -> list[str]:
+        """Puts the labels in the order of the classes; returns their names."""
+        if not self._settings.needs_labels:
+            return list(self._settings.classes or ())
+        names = self._label_names.names
+        classes = names if self._classes else sorted(names)
+        if len(classes) < 2:
+            columns_of = self._settings.columns
+            raise ValueError(
+                f"{self._reader.name}, column "
+                f"{columns_of.get('labels', columns_of.get('label'))!r}: a classifier "
+                f"needs at least 2 classes. Received: {', '.join(map(repr, classes))}"
+            )
+        order = {name: number for number, name in enumerate(classes)}
+        to_class = np.array([order[name] for name in names], np.int32)
+        if "label_values" not in numbers:
+            numbers["labels"] = to_class[numbers["labels"]]
+            return classes
+        numbers["label_values"] = values = to_class[numbers["label_values"]]
+        counts = numbers.pop("label_counts")
+        numbers["label_offsets"] = offsets = np.concatenate([[0], np.cumsum(counts)])
+        has_label = counts > 0
+        numbers["labels"][has_label] = values[offsets[:-1][has_label]]
+        return classes
+
+    def _name_captions(self) -> list[str]:
+        names = list(self._settings.captions)
+        if len(names) == 1 and self._num_captions != 1:
+            return [f"{names[0]}[{i}]" for i in range(self._num_captions)]
+        return names
+
+    def _group_and_split(self, numbers: dict[str, np.ndarray]) -> None:
+        """Finds the groups of near-duplicates, and deals them to splits."""
+        settings = self._settings
+        if "group_codes" in numbers:
+            codes, names = numbers["group_codes"], list(self._group_codes)
+        else:
+            codes = grouping.find_groups(
+                numbers["text_keys"], numbers["image_keys"], self._hash_images(numbers)
+            )
+            ids = RowTable(self._folder).iterate("id")
+            numbers["group_rows"], names = grouping.name_groups(codes, ids)
+        if "split" not in settings.columns:
+            parts = split.deal_groups(
+                numbers["labels"], codes, names, settings.split_fractions
+            )
+            numbers["splits"] = (parts + 1).astype(np.int8)
+            return
+        if settings.completes_splits:
+            numbers["splits"] = self._complete_splits(numbers, codes, names)
+        grouping.warn_of_leaks(self._reader.name, codes, numbers["splits"], names)
+
+    def _complete_splits(
+        self, numbers: dict[str, np.ndarray], codes: np.ndarray, names: Sequence[str]
+    ) -> np.ndarray:
+        """Takes splits that the data lack out of their training split."""
+        splits, fractions = numbers["splits"].copy(), self._settings.split_fractions
+        present = set(splits.tolist())
+        train, *others = range(1, 4)
+        if train not in present:
+            raise ValueError(
+                f"{self._reader.name}: the splits must be train, and validation and "
+                "test if there are such. Received: "
+                f"{', '.join(spec.SPLITS[code - 1] for code in sorted(present))}"
+            )
+        wanted = [train, *(code for code in others if code not in present)]
+        if len(wanted) == 1:
+            return splits
+        shares = np.array([fractions[code - 1] for code in wanted])
+        rows = np.flatnonzero(splits == train)
+        parts = split.deal_groups(
+            numbers["labels"][rows], codes[rows], names, tuple(shares / shares.sum())
+        )
+        splits[rows] = np.array(wanted, np.int8)[parts]
+        taken = " and ".join(spec.SPLITS[code - 1] for code in wanted[1:])
+        print(f"{self._reader.name}: {taken} taken out of its training split.")
+        return splits
+
+    def _hash_images(self, numbers: dict[str, np.ndarray]) -> np.ndarray | None:
+        """Returns perceptual hashes, uint8 [n, 16]; None where they are not wanted."""
+        wanted, kinds = self._settings.compare_images, numbers["image_files"]
+        count = int(np.sum(kinds != columns.NO_IMAGE))
+        if wanted == "off" or not count:
+            return None
+        if wanted == "auto" and count > COMPARED_IMAGES:
+            print(
+                f"{self._reader.name}: {count} images are too many to look for "
+                "near-duplicates now; groups are of equal texts and equal images. "
+                "`python -m tf_multimodal.data.audit --fix` finds them, or "
+                "config.data.compare_images='on'."
+            )
+            return None
+        table = RowTable(self._folder)
+        images = columns.read_images(table, self._reader.root, len(kinds))
+        return grouping.hash_images(
+            images, numbers["image_keys"], self._settings.max_image_px
+        )

@@ -1,0 +1,1 @@
+"""One reader for each kind of source; `raw_rows.Reader` says what they offer."""

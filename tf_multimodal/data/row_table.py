@@ -1,0 +1,131 @@
+"""Rows on disk: written once, block by block, and read at random.
+
+A table is a folder. `texts.arrow` holds the columns of texts in small record batches,
+`images.bin` the images that have no file to be read from, `numbers.npz` the columns of
+numbers and `facts.json` the rest. Memory holds the numbers alone: some 50 bytes a row.
+"""
+
+import collections
+import json
+import pathlib
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+TEXTS, IMAGES, NUMBERS, FACTS = (
+    *("texts.arrow", "images.bin", "numbers.npz", "facts.json"),
+)
+BATCH_ROWS = 256  # a row is read with its batch
+CACHED_BATCHES = 8
+
+
+class RowTableWriter:
+    """Appends rows to an empty folder; `write_numbers` makes it a table.
+
+    Args:
+        folder: where to write; nobody else may read it yet.
+        columns: of texts, by name; a list of texts where True.
+    """
+
+    def __init__(self, folder: pathlib.Path, columns: Mapping[str, bool]) -> None:
+        self._folder = folder
+        # Binary: a text that is not UTF-8 is kept as it is.
+        text = pa.large_binary()
+        self._schema = pa.schema(
+            [
+                (name, pa.large_list(text) if many else text)
+                for name, many in columns.items()
+            ]
+        )
+        self._texts = pa.ipc.new_file(str(folder / TEXTS), self._schema)
+        self._images = (folder / IMAGES).open("wb")
+        self._waiting: pa.Table = self._schema.empty_table()
+
+    def append(self, values: Mapping[str, Sequence[Any]]) -> None:
+        """Appends rows: the values of each column, str or bytes, or lists of them."""
+        arrays = [_make_array(values[f.name], f.type) for f in self._schema]
+        rows = pa.Table.from_arrays(arrays, schema=self._schema)
+        rows = pa.concat_tables([self._waiting, rows]).combine_chunks()
+        whole = len(rows) // BATCH_ROWS * BATCH_ROWS
+        self._write(rows.slice(0, whole))
+        self._waiting = rows.slice(whole)
+
+    def append_image(self, data: bytes) -> int:
+        """Keeps an image's bytes; returns where in the file they begin."""
+        offset = self._images.tell()
+        self._images.write(data)
+        return offset
+
+    def close(self) -> None:
+        """Writes the rows that are waiting; no more can be appended."""
+        self._write(self._waiting)
+        self._texts.close()
+        self._images.close()
+
+    def write_numbers(
+        self, numbers: Mapping[str, np.ndarray], facts: Mapping[str, Any]
+    ) -> None:
+        """Writes the columns of numbers, and what JSON can hold; again: anew."""
+        np.savez(self._folder / NUMBERS, **numbers)
+        text = json.dumps(facts, ensure_ascii=False)
+        (self._folder / FACTS).write_text(text, encoding="utf-8")
+
+    def _write(self, rows: pa.Table) -> None:
+        for batch in rows.to_batches(max_chunksize=BATCH_ROWS):
+            self._texts.write_batch(batch)
+
+
+class RowTable:
+    """A finished table.
+
+    Attributes:
+        folder: where it lies.
+        numbers: by name, arrays.
+        facts: what `write_numbers` was given.
+    """
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.folder = folder
+        self.facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        with np.load(folder / NUMBERS) as numbers:
+            self.numbers = {name: numbers[name] for name in numbers.files}
+        # No memory map: pages that were touched would count as memory.
+        self._texts = pa.ipc.open_file(pa.OSFile(str(folder / TEXTS)))
+        self._cached: collections.OrderedDict[int, pa.RecordBatch]
+        self._cached, self._lock = collections.OrderedDict(), threading.Lock()
+
+    def get_cell(self, column: str, row: int) -> Any:
+        """Returns the bytes of a text, or a list of them."""
+        batch = self._get_batch(row // BATCH_ROWS)
+        return batch.column(column)[row % BATCH_ROWS].as_py()
+
+    def iterate(self, column: str) -> Iterator[Any]:
+        """Yields the cells of a column in order."""
+        for number in range(self._texts.num_record_batches):
+            yield from self._texts.get_batch(number).column(column).to_pylist()
+
+    def _get_batch(self, number: int) -> pa.RecordBatch:
+        with self._lock:
+            batch = self._cached.pop(number, None)
+            if batch is None:
+                batch = self._texts.get_batch(number)
+            self._cached[number] = batch
+            if len(self._cached) > CACHED_BATCHES:
+                self._cached.popitem(last=False)
+            return batch
+
+
+def _make_array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    try:
+        return pa.array(values, kind)
+    except UnicodeEncodeError:  # a lone surrogate, as JSON can hold
+        return pa.array([_encode(value) for value in values], kind)
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_encode(item) for item in value]
+    return value.encode(errors="surrogatepass") if isinstance(value, str) else value
