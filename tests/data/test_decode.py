@@ -6,7 +6,7 @@ import tensorflow as tf
 from image_samples import make_animated_webp, make_samples, make_turned
 
 from tf_multimodal.data import decode, spec
-from tf_multimodal.data.raw_rows import UNREADABLE
+from tf_multimodal.data.columns import UnreadableImage
 
 RED = np.full((3, 4, 3), (255, 0, 0), np.uint8)
 
@@ -193,8 +193,9 @@ def test_failures_are_explained(tmp_path):
     assert status == spec.UNREADABLE_IMAGE and "directory" in reason
     status, reason = decode.explain_failure("a\0b")
     assert status == spec.UNREADABLE_IMAGE and "null byte" in reason
-    found = decode.explain_failure(f"{UNREADABLE}It leads out of the folder.")
-    assert found == (spec.UNREADABLE_IMAGE, "It leads out of the folder.")
+    image = UnreadableImage("unreadable: ../a.png")
+    image.reason = "It leads out of the folder."
+    assert decode.explain_failure(image) == (spec.UNREADABLE_IMAGE, image.reason)
     status, reason = decode.explain_failure(str(tmp_path / "empty.png"))
     assert status == spec.UNDECODABLE_IMAGE and "0 bytes" in reason
     status, reason = decode.explain_failure(b"hello")

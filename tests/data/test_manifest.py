@@ -1,8 +1,11 @@
+import pathlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_multimodal.data.manifest import Settings, read_manifest
+from tf_multimodal.data.ingest import KeyNames
+from tf_multimodal.data.manifest import read_manifest
 
 COLUMNS = {"image": "file", "text": "caption", "label": "kind"}
 
@@ -50,8 +53,8 @@ def test_rows_are_read_as_written(tmp_path):
     assert list(source.labels) == [1, 0, 1, 0]
     assert list(source.texts) == ['two "quoted"\nlines, and a comma', "", "Ünï 猫", ""]
     root = tmp_path.resolve()
-    images = [str(root / "images/0.png"), str(root / "images/gone.png"), "", ""]
-    assert list(source.images) == images and source.images_are_paths
+    images = [str(root / "images/0.png"), str(root / "images/gone.png"), b"", b""]
+    assert list(source.images) == images
     assert list(source.files) == ["images/0.png", "images/gone.png", "", ""]
     assert list(source.rows) == [2, 5, 6, 7]  # lines of the file
     assert list(source.ids) == ["a", "b", "c", "d"]
@@ -94,9 +97,10 @@ def test_without_a_split_column_groups_stay_whole(tmp_path):
             rows.append(f"images/{number}.png,text {number} {copy},{kind}")
     path = write(tmp_path, ["file,caption,kind", *rows])
     source = read_manifest(path, COLUMNS, split_fractions=(0.6, 0.2, 0.2))
-    assert len(set(source.groups)) == 30
-    for group in set(source.groups):
-        assert len(set(source.splits[source.groups == group])) == 1
+    groups = source.groups[:]
+    assert len(set(groups)) == 30
+    for group in set(groups):
+        assert len(set(source.splits[groups == group])) == 1
     sizes = [len(source.get_indices(s)) for s in ("train", "validation", "test")]
     assert sizes == [36, 12, 12]
     again = read_manifest(path, COLUMNS, split_fractions=(0.6, 0.2, 0.2))
@@ -136,8 +140,8 @@ def test_a_column_that_is_not_there(tmp_path):
 
 def test_columns_that_may_be_missing_and_settings_of_other_names(tmp_path):
     path = write(tmp_path, ["file", "a.png"])
-    settings = Settings("--manifest", "--{role}_column")
-    options = {"require_labels": False, "settings": settings}
+    names = KeyNames("--manifest", "--{role}_column")
+    options = {"require_labels": False, "names": names}
     message = read_error(path, **options)
     assert "'caption' for the text" in message and "Set --text_column to" in message
     assert "config." not in message
@@ -151,8 +155,8 @@ def test_a_manifest_that_is_not_there_names_what_chose_it(tmp_path):
     path = tmp_path / "none.csv"
     with pytest.raises(FileNotFoundError, match="none.csv, which config.data.manifest"):
         read_manifest(path, COLUMNS)
-    with pytest.raises(FileNotFoundError, match="which --manifest names.*CSV or TSV"):
-        read_manifest(path, COLUMNS, settings=Settings("--manifest", "--{role}_column"))
+    with pytest.raises(FileNotFoundError, match="which --manifest names.*CSV, TSV"):
+        read_manifest(path, COLUMNS, names=KeyNames("--manifest", "--{role}_column"))
 
 
 def test_the_same_column_twice(tmp_path):
@@ -161,12 +165,11 @@ def test_the_same_column_twice(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "cell", ["../x.png", "/etc/passwd", "images/../../x.png", "link/x.png", "a\0.png"]
+    "cell", ["../x.png", "/etc/passwd", "images/../../x.png", "a\0.png", "file:///x"]
 )
 def test_images_outside_of_the_folder_are_refused(tmp_path, cell):
     folder = tmp_path / "data"
     folder.mkdir()
-    (folder / "link").symlink_to(tmp_path)
     path = write(folder, ["file,caption,kind", "ok/../a.png,b,dog", f"{cell},b,cat"])
     message = read_error(path)
     assert "row 3, column 'file'" in message and "folder" in message
@@ -212,9 +215,31 @@ def test_tables_that_are_not_well_formed(tmp_path):
     assert "at least 2 classes" in read_error(path)
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
-def test_another_encoding_names_the_line(tmp_path, encoding):
-    lines = ["file,caption,kind", "a.png,b,dog", "a.png,café,cat"]
-    message = read_error(write(tmp_path, lines, encoding=encoding))
-    assert f"line {3 if encoding == 'latin-1' else 1}" in message
-    assert "Save the file as UTF-8" in message
+def test_a_link_out_of_the_folder_is_refused_when_it_is_read(tmp_path):
+    folder = tmp_path / "data"
+    (folder / "images").mkdir(parents=True)
+    (tmp_path / "secret.png").write_bytes(b"secret")
+    (folder / "link").symlink_to(tmp_path)
+    (folder / "images/alias.png").symlink_to(tmp_path / "secret.png")
+    cells = ["link/secret.png", "images/alias.png"]
+    rows = [f"{cell},{cell},{'ab'[i]}" for i, cell in enumerate(cells)]
+    source = read_manifest(write(folder, ["file,caption,kind", *rows]), COLUMNS)
+    for image in source.images:
+        assert not pathlib.Path(image).exists()
+        assert "leads out of the data's folder" in image.reason
+
+
+def test_bytes_that_are_not_utf8_stay_as_they_are(tmp_path):
+    """Whoever reads the row names it; nothing is replaced in silence."""
+    path = write(tmp_path, ["file,caption,kind", "a.png,b,dog", "a.png,c,cat"])
+    path.write_bytes(path.read_bytes().replace(b",c,", b",caf\xe9,"))
+    assert list(read_manifest(path, COLUMNS).texts) == ["b", b"caf\xe9"]
+    path.write_bytes(path.read_bytes().replace(b"cat", b"c\xe4t"))
+    message = read_error(path)
+    assert "row 3, column 'kind'" in message and "not UTF-8" in message
+
+
+def test_another_encoding_names_the_line(tmp_path):
+    lines = ["file,caption,kind", "a.png,b,dog", "a.png,c,cat"]
+    message = read_error(write(tmp_path, lines, encoding="utf-16"))
+    assert "line 1" in message and "Save the file as UTF-8" in message

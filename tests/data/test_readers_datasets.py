@@ -53,6 +53,9 @@ def test_a_hugging_face_data_set(hugging_face):
     reader = HuggingFaceFolder(str(hugging_face / "one"))
     columns = ["image", "text", "label", "labels", "captions"]
     assert reader.list_columns() == columns
+    assert reader.list_classes("label") == ("cat", "\u72ac")
+    assert reader.list_classes("labels") == ("x", "y")
+    assert reader.list_classes("text") is None
     rows, values, _ = read_all(reader, columns)
     assert rows == [0, 1, 2]
     assert values == {
@@ -149,6 +152,9 @@ def test_a_builder_of_tensorflow_datasets(make_builder):
         "meta.year",
         "split",
     }
+    assert reader.list_classes("label") == ("cat", "dog")
+    assert reader.list_classes("labels") == ("cat", "dog")
+    assert reader.list_classes("text") is None
     rows, values, _ = read_all(reader, columns)
     assert rows == [0, 1, 2, 3]
     images = values.pop("image")

@@ -153,7 +153,7 @@ def test_an_example_reads_the_rows(folder, monkeypatch, heading, text):
     assert not source.left_out
     assert set(source.splits) == {"train", "validation", "test"}
     if "shapes" in text:
-        assert len(source) == 480 and len(source.classes) == 9
+        assert len(source) == 480 and len(source.classes) == 6
         return
     assert source.classes == CLASSES
     assert sorted(source.texts) == sorted(TEXTS * (1 + len(source.parts[1:])))

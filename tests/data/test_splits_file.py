@@ -25,7 +25,6 @@ def make_source(ids, splits) -> Source:
         name="pairs.csv",
         classes=CLASSES,
         images=np.array([""] * count, object),
-        images_are_paths=True,
         texts=names,
         labels=np.arange(count, dtype=np.int32) % 2,
         weights=np.ones(count, np.float32),

@@ -23,7 +23,6 @@ def make_source(images, texts, are_paths=False, splits=None) -> Source:
         name="pairs.csv",
         classes=("bird", "cat"),
         images=np.array(images, dtype=object),
-        images_are_paths=are_paths,
         texts=np.array(texts, dtype=object),
         labels=np.zeros(count, np.int32),
         weights=np.ones(count, np.float32),

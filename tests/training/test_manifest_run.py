@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from configs import tiny
+from tf_multimodal.config import get_default_config
 from tf_multimodal.data.dropped import TooManyBadRows
 from tf_multimodal.training import run
 
@@ -27,6 +28,7 @@ def config(tmp_path):
     with open(tmp_path / "pairs.csv", "w", newline="") as file:
         csv.writer(file).writerows([("file", "caption", "class", "part"), *rows])
     config = tiny.get_config()
+    config.data.update(get_default_config().data)  # not of a TFDS data set
     config.data.manifest = str(tmp_path / "pairs.csv")
     config.data.columns.image = "file"
     config.data.columns.text = "caption"

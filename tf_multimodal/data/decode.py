@@ -9,7 +9,6 @@ import tensorflow as tf
 from tf_multimodal.data import files, spec
 from tf_multimodal.data.image_header import read_headers
 from tf_multimodal.data.jpeg_header import UPRIGHT, turn_upright
-from tf_multimodal.data.raw_rows import UNREADABLE
 from tf_multimodal.data.row_map import map_rows
 
 _PNG_HEAD = 65_536  # bytes that are searched for the chunk tRNS
@@ -137,8 +136,8 @@ def explain_failure(
     """Tells why an image could not be used, by trying it again.
 
     Args:
-        image: encoded bytes, or the path of a file, or `raw_rows.UNREADABLE` and a
-            reason.
+        image: encoded bytes, or the path of a file, or a
+            `columns.UnreadableImage`.
         max_image_px: limit on width times height.
 
     Returns:
@@ -147,15 +146,16 @@ def explain_failure(
     """
     image_bytes: Any = image
     if isinstance(image, str):
-        if image.startswith(UNREADABLE):
-            return spec.UNREADABLE_IMAGE, image.removeprefix(UNREADABLE)
+        reason = getattr(image, "reason", "")
+        if reason:
+            return spec.UNREADABLE_IMAGE, reason
         try:
             image_bytes = files.read_file(image)
         except FileNotFoundError:
             return spec.UNREADABLE_IMAGE, "The file does not exist."
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            return spec.UNREADABLE_IMAGE, f"The file cannot be read: {reason}."
+            why = getattr(error, "strerror", None) or error
+            return spec.UNREADABLE_IMAGE, f"The file cannot be read: {why}."
     if not image_bytes:
         return spec.UNDECODABLE_IMAGE, "The image is empty (0 bytes)."
     data, sizes, orientations = _read_one_header(tf.constant([image_bytes]))

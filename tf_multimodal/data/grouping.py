@@ -1,6 +1,6 @@
 """Groups of near-duplicate rows: which belong together, and which cross splits."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import tensorflow as tf
@@ -8,7 +8,7 @@ import tensorflow as tf
 from tf_multimodal.data import decode, duplicates, files, spec
 from tf_multimodal.data.source import Column
 
-NAMED = 3  # groups that cross splits and are shown
+NAMED, NAMED_ROWS = 3, 6  # groups that cross splits and are shown; rows of each
 
 
 def hash_images(
@@ -92,7 +92,7 @@ def name_groups(
 
 
 def warn_of_leaks(
-    name: str, codes: np.ndarray, splits: np.ndarray, names: Sequence[str]
+    name: str, codes: np.ndarray, splits: np.ndarray, get_id: Callable[[int], str]
 ) -> None:
     """Prints how many near-duplicates stand in different splits.
 
@@ -100,7 +100,7 @@ def warn_of_leaks(
         name: of the data, for the message.
         codes: int64 [n], the group of each row.
         splits: int8 [n], number of the split, from 1.
-        names: of the groups.
+        get_id: returns the id of a row.
     """
     present = np.unique(codes * 8 + splits)
     groups, counts = np.unique(present // 8, return_counts=True)
@@ -114,9 +114,9 @@ def warn_of_leaks(
         "are in them, and scores on those flatter. For example:"
     )
     for group in leaks[:NAMED]:
-        rows = np.flatnonzero(codes == group)
-        where = sorted({spec.SPLITS[code - 1] for code in splits[rows]})
-        print(f"  that of {names[group]}: {len(rows)} rows, in {', '.join(where)}")
+        rows = np.flatnonzero(codes == group)[:NAMED_ROWS].tolist()
+        shown = (f"{get_id(row)} ({spec.SPLITS[splits[row] - 1]})" for row in rows)
+        print("  " + ", ".join(shown))
 
 
 def _pair_equal(keys: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ import numpy as np
 from tf_multimodal.data import captions as captions_lib
 from tf_multimodal.data import columns, files, spec
 from tf_multimodal.data.class_map import ClassMap
-from tf_multimodal.data.ingestion import Ingestion
+from tf_multimodal.data.ingestion import Ingestion, name_reader
 from tf_multimodal.data.raw_rows import Reader
 from tf_multimodal.data.row_table import FACTS, RowTable
 from tf_multimodal.data.source import LabelSets, LeftOutRow, Source
@@ -101,7 +101,7 @@ def ingest_rows(
 
 def _find_columns(reader: Reader, settings: IngestSettings) -> IngestSettings:
     """Returns the settings with the columns that are there; checks that they are."""
-    names = settings.names
+    names, name = settings.names, name_reader(reader)
     wanted = {role: column for role, column in settings.columns.items() if column}
     if settings.captions or settings.text_template:
         wanted.pop("text", None)
@@ -111,23 +111,23 @@ def _find_columns(reader: Reader, settings: IngestSettings) -> IngestSettings:
         wanted.pop("label", None)
     elif "label" not in wanted:
         raise ValueError(
-            f"{reader.name}: {names.column.format(role='label')} must name the column "
-            "of the labels."
+            f"{name}: {names.column.format(role='label')} must name the column of the "
+            "labels."
         )
     header = reader.list_columns()
     for role, column in [*wanted.items(), *_list_text_columns(settings)]:
         if not _is_column(column, header) and role not in settings.optional:
             raise ValueError(
-                f"{reader.name} has no column {column!r} for the {role}. Its columns: "
+                f"{name} has no column {column!r} for the {role}. Its header: "
                 f"{', '.join(map(repr, header))}. Set {names.column.format(role=role)} "
                 "to one of these"
                 + ("." if role == "label" else ", or to '' if there is none.")
             )
     found = {r: c for r, c in wanted.items() if _is_column(c, header)}
-    if not {"image", "text"} & set(found) and not _list_text_columns(settings):
-        roles = [r for r in ("image", "text") if r not in settings.optional]
+    roles = [r for r in ("image", "text") if r not in settings.optional]
+    if not set(roles) & set(wanted) and not _list_text_columns(settings):
         keys = " or ".join(names.column.format(role=role) for role in roles)
-        raise ValueError(f"{reader.name}: set {keys} to a column of it.")
+        raise ValueError(f"{name}: set {keys} to a column of it.")
     return dataclasses.replace(settings, columns=found)
 
 

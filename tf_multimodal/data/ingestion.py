@@ -69,7 +69,7 @@ class Ingestion:
                 self._check_bad()
         self._check_bad()
         if not self._num_rows:
-            raise ValueError(f"{self._reader.name} has no rows.")
+            raise ValueError(f"{name_reader(self._reader)} has no rows.")
         self._finish()
 
     def _add(self, raw: RawRows) -> None:
@@ -113,7 +113,7 @@ class Ingestion:
             return
         if not self._num_bad:
             return
-        name = getattr(self._reader, "paths", (self._reader.name,))[0]
+        name = name_reader(self._reader)
         how_many = (
             f" {self._num_bad} of {total} rows are bad, more than "
             f"config.data.max_drop_rate={settings.max_drop_rate} allows:"
@@ -225,7 +225,7 @@ class Ingestion:
         if len(classes) < 2:
             columns_of = self._settings.columns
             raise ValueError(
-                f"{self._reader.name}, column "
+                f"{name_reader(self._reader)}, column "
                 f"{columns_of.get('labels', columns_of.get('label'))!r}: a classifier "
                 f"needs at least 2 classes. Received: {', '.join(map(repr, classes))}"
             )
@@ -266,7 +266,13 @@ class Ingestion:
             return
         if settings.completes_splits:
             numbers["splits"] = self._complete_splits(numbers, codes, names)
-        grouping.warn_of_leaks(self._reader.name, codes, numbers["splits"], names)
+        table = RowTable(self._folder)
+        grouping.warn_of_leaks(
+            self._reader.name,
+            codes,
+            numbers["splits"],
+            lambda row: table.get_cell("id", row).decode(),
+        )
 
     def _complete_splits(
         self, numbers: dict[str, np.ndarray], codes: np.ndarray, names: Sequence[str]
@@ -313,3 +319,9 @@ class Ingestion:
         return grouping.hash_images(
             images, numbers["image_keys"], self._settings.max_image_px
         )
+
+
+def name_reader(reader: Reader) -> str:
+    """Returns the name of a reader for an error: the path of its only file."""
+    paths = getattr(reader, "paths", ())
+    return paths[0] if len(paths) == 1 else reader.name

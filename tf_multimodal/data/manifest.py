@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from tf_multimodal.data import spec
 from tf_multimodal.data.ingest import IngestSettings, KeyNames, ingest_rows
 from tf_multimodal.data.source import Source
-from tf_multimodal.data.sources import open_manifest
+from tf_multimodal.data.sources import SETTING, open_manifest
 
 
 def read_manifest(
@@ -51,7 +51,7 @@ def read_manifest(
         optional=tuple(optional),
         names=names,
     )
-    reader = open_manifest(os.fspath(path), names.source)
+    reader = open_manifest(os.fspath(path), names.source or SETTING)
     folder = tempfile.TemporaryDirectory(prefix="rows-")
     source = ingest_rows(reader, settings, folder.name)
     weakref.finalize(source, folder.cleanup)

@@ -5,8 +5,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 BLOCK_ROWS = 4096  # rows that a reader yields at once, at most
-# In place of an image's path: it may not or cannot be read, and the reason follows.
-UNREADABLE = "unreadable: "
 
 
 class ByteRange(NamedTuple):

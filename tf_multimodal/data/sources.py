@@ -16,6 +16,7 @@ from tf_multimodal.data.raw_rows import Reader
 from tf_multimodal.data.source import LabelSets, Part, Source
 from tf_multimodal.data.source_description import describe_source
 
+SETTING = "config.data.manifest"
 TABLES = {".csv": "csv", ".tsv": "csv", ".tab": "csv", ".jsonl": "jsonl"} | {
     ".ndjson": "jsonl",
     ".parquet": "parquet",
@@ -42,9 +43,18 @@ def load_source(config: Any) -> Source:
         source = _join(parts, weights, data.class_map)
     else:
         source = _read_part(data, config)
-    if data.mask_label_words:
+    return finish_source(source, config)
+
+
+def finish_source(source: Source, config: Any) -> Source:
+    """Masks label words where the config says so, checks the rows and describes them.
+
+    Raises:
+        ValueError: as `load_source` says.
+    """
+    if config.data.mask_label_words:
         source = _mask_label_words(source)
-    _check_splits(source, data)
+    _check_splits(source, config.data)
     _check_modalities(source, config.model.modalities)
     describe_source(source)
     return source
@@ -83,7 +93,7 @@ def open_reader(data: Any, cache_dir: str) -> Reader:
     return TfdsBuilder(data.tfds.name, data.tfds.module, cache_dir)
 
 
-def open_manifest(pattern: str, setting: str = "config.data.manifest") -> Reader:
+def open_manifest(pattern: str, setting: str = SETTING) -> Reader:
     """Returns the reader of a table, or of all that a pattern finds, by its suffix.
 
     Args:

@@ -89,7 +89,7 @@ def write_fixed_manifest(
     Raises:
         ValueError: the source is no such manifest, or has changed meanwhile.
     """
-    from tf_multimodal.data.sources import make_reader
+    from tf_multimodal.data.sources import open_reader
 
     check_fixable(config)
     source = checkup.source
@@ -99,7 +99,7 @@ def write_fixed_manifest(
     groups = _group_rows(checkup)
     kept = np.setdiff1d(np.arange(len(source)), np.array(sorted(reasons), np.int64))
     splits = _split_rows(config, source, groups, kept)
-    reader = make_reader(config.data)
+    reader = open_reader(config.data, config.cache_dir)
     columns = reader.list_columns()
     split_column = config.data.columns.split or _choose_name("split", columns)
     group_column = config.data.columns.group or _choose_name("group", columns)

@@ -75,8 +75,8 @@ def _read_header(reader: "csv._reader", path: str) -> list[str]:
         )
     if any(isinstance(cells.to_text(name), bytes) for name in header):
         raise ValueError(
-            f"{path}: the header is not UTF-8. Save the file as UTF-8, for example "
-            "with `iconv -f WINDOWS-1252 -t UTF-8`."
+            f"{path}, line 1: the header is not UTF-8. Save the file as UTF-8, for "
+            "example with `iconv -f WINDOWS-1252 -t UTF-8`."
         )
     return header
 

@@ -61,10 +61,7 @@ class TfdsBuilder:
 
     def list_classes(self, column: str) -> tuple[str, ...] | None:
         """Returns the names of a `ClassLabel`, or of a list of such, in order."""
-        feature = _flatten(self._builder.info.features).get(column)
-        inner = getattr(feature, "feature", feature)
-        is_label = isinstance(inner, tfds.features.ClassLabel)
-        return tuple(inner.names) if is_label else None
+        return _get_names(_flatten(self._builder.info.features).get(column))
 
     def _make_rows(
         self, columns: Sequence[str]
@@ -109,11 +106,15 @@ def _skip_decoding(features: Any) -> dict[str, Any]:
     return {name: decoder for name, decoder in decoders.items() if decoder}
 
 
-def _get_value(example: Any, column: str, feature: Any) -> Any:
+def _get_names(feature: Any) -> tuple[str, ...] | None:
     inner = getattr(feature, "feature", feature)  # of a sequence
     is_label = isinstance(inner, tfds.features.ClassLabel)
+    return tuple(inner.names) if is_label else None
+
+
+def _get_value(example: Any, column: str, feature: Any) -> Any:
     return tensors.to_cell(
         cells.get_field(example, column),
-        inner.names if is_label else None,
+        _get_names(feature),
         isinstance(feature, tfds.features.Image),
     )
