@@ -60,5 +60,6 @@ def train_one_pass(source, rows, config, preprocessor, path):
         assert np.isfinite(x[spec.IMAGES]).all()
         numbers = weights.numpy()[weights.numpy() > 0].astype(int) - 1
         trained.update(rows[numbers].tolist())
-    lines = path.read_text(encoding="utf-8").splitlines()
+    # Not `splitlines`: a text may hold other ends of lines, U+2028 say.
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
     return trained, [json.loads(line) for line in lines]

@@ -50,7 +50,7 @@ def choose(usual, *others):
 
 
 CELLS = st.tuples(
-    choose("0.png", IMAGES, OUTSIDE, URLS),
+    choose("0.png", ("broken.png", "gone.png"), IMAGES, OUTSIDE, URLS),
     choose("a red cat", TEXTS),
     choose("cat", LABELS),
     choose("train", SPLITS),
