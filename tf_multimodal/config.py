@@ -152,8 +152,14 @@ def get_default_config() -> ml_collections.ConfigDict:
     return config
 
 
-def validate_config(config: ml_collections.ConfigDict) -> None:
+def validate_config(
+    config: ml_collections.ConfigDict, has_rows: bool = False
+) -> None:
     """Checks values that belong to a closed set or a range.
+
+    Args:
+        config: the whole configuration.
+        has_rows: the rows come from elsewhere: `config.data` need not name a source.
 
     Raises:
         ValueError: names the key, the value received and what is expected.
@@ -214,7 +220,13 @@ def validate_config(config: ml_collections.ConfigDict) -> None:
                 f"config.{key} must lie between {low} and {high}. "
                 f"Received: {_get(config, key)!r}"
             )
-    _check_sources(config)
+    if not has_rows:
+        _check_sources(config)
+    if config.data.service and config.deterministic:
+        raise ValueError(
+            "config.data.service makes batches in no fixed order, which "
+            "config.deterministic=True rules out. Unset one of them."
+        )
     if config.augment.drop_image + config.augment.drop_text > 1:
         raise ValueError(
             "config.augment.drop_image and config.augment.drop_text exclude each "
@@ -253,6 +265,11 @@ def make_mixture_part(
     part.lock()
     part.update({**settings, "columns": columns or {}})
     return part
+
+
+def names_source(data: ml_collections.ConfigDict) -> bool:
+    """Returns whether `config.data` says where the rows come from."""
+    return bool(data.mixture) or any(_get(data, key) for key in SOURCES)
 
 
 def to_json(config: ml_collections.ConfigDict) -> str:
@@ -324,11 +341,6 @@ def _check_sources(config: ml_collections.ConfigDict) -> None:
         raise ValueError(
             "config.data.mixture takes the place of the single sources. Received "
             f"also: {', '.join(f'config.data.{key}' for key in given)}"
-        )
-    if config.data.service and config.deterministic:
-        raise ValueError(
-            "config.data.service makes batches in no fixed order, which "
-            "config.deterministic=True rules out. Unset one of them."
         )
 
 

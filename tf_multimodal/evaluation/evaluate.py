@@ -60,7 +60,10 @@ def main(argv: list[str]) -> int:
 
 
 def evaluate_run(
-    run_dir: str | Path, split: str = "test", batch_size: int = 64
+    run_dir: str | Path,
+    split: str = "test",
+    batch_size: int = 64,
+    source: "Source | None" = None,
 ) -> dict[str, Any]:
     """Evaluates a run and writes metrics, predictions, report and pictures.
 
@@ -68,6 +71,7 @@ def evaluate_run(
         run_dir: the training run's directory.
         split: `train`, `validation` or `test`, as the run's splits.csv has it.
         batch_size: rows of a batch.
+        source: the rows, where they were given to the run from Python.
 
     Returns:
         What `DIR/evaluation/<split>.json` holds.
@@ -86,7 +90,7 @@ def evaluate_run(
             f"The split must be one of {', '.join(spec.SPLITS)}. Received: {split!r}"
         )
     run = read_run(run_dir)
-    source = load_run_source(run)
+    source = load_run_source(run, source)
     indices = source.get_indices(split)
     _check_rows(source, indices, split)
     predictor = Predictor.from_run(run_dir)

@@ -96,10 +96,22 @@ def read_run(run_dir: str | Path) -> RunFiles:
     return RunFiles(run_dir, config, labels_lib.read_labels(labels_path))
 
 
-def load_run_source(run: RunFiles) -> Source:
+def load_run_source(run: RunFiles, source: Source | None = None) -> Source:
     """Returns the data of a run, in the splits that it was trained with.
 
+    Args:
+        run: the run.
+        source: its rows, where they were given from Python; None: as its config says.
+
     Raises:
+        RunError: the config names no rows, and none are given.
         ValueError: the data cannot be read, or are not those of the run.
     """
-    return pin_splits(load_source(run.config), run.classes, run.splits_path)
+    if source is None:
+        if not config_lib.names_source(run.config.data):
+            raise RunError(
+                f"The run {run.run_dir} was trained on rows that were given from "
+                "Python. Give them again: source=…, as to training.run.run."
+            )
+        source = load_source(run.config)
+    return pin_splits(source, run.classes, run.splits_path)

@@ -70,6 +70,7 @@ def release_run(
     model_format: str = "saved_model",
     precision: str = "float32",
     intended_use: str | None = None,
+    source: Source | None = None,
 ) -> Release:
     """Exports a run's best model as the next version of a folder.
 
@@ -80,6 +81,7 @@ def release_run(
         model_format: one of `FORMATS`.
         precision: `float32` or `bfloat16`; the latter for a SavedModel or preset.
         intended_use: a sentence for the model card.
+        source: the rows, where they were given to the run from Python.
 
     Raises:
         ValueError: a format or precision that does not exist, or not together.
@@ -101,7 +103,7 @@ def release_run(
     if output_dir.exists() and not output_dir.is_dir():
         raise ValueError(f"{output_dir} is a file. Expected a folder for the versions.")
     predictor = Predictor.from_run(run_dir, dtype="float32")
-    source = load_run_source(read_run(run_dir))
+    source = load_run_source(read_run(run_dir), source)
     job = _Job(predictor, source, choose_split(source), precision, intended_use)
     summaries = []
 

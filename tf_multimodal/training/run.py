@@ -53,7 +53,7 @@ def run(
         TooManyBadRows: too many training rows cannot be used.
         NonFiniteLoss: the loss is not a number.
     """
-    config_lib.validate_config(config)
+    config_lib.validate_config(config, has_rows=source is not None)
     directory = RunDirectory(workdir)
     directory.claim(config)
     if directory.finished.exists():

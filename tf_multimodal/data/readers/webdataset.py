@@ -15,6 +15,8 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from typing import IO, Any, NamedTuple
 
+import braceexpand
+
 from tf_multimodal.data import files
 from tf_multimodal.data.raw_rows import ByteRange, Problem, RawRows
 from tf_multimodal.data.readers import cells
@@ -37,13 +39,14 @@ class WebDataset:
     `json.caption` a field of the JSON file and `__key__` what the files are called.
 
     Args:
-        pattern: of the tar files, e.g. `shards/*.tar`.
+        pattern: of the tar files, e.g. `shards/*.tar` or `shards/{0000..0099}.tar`.
     """
 
     setting = "config.data.webdataset"
 
     def __init__(self, pattern: str) -> None:
-        self.paths = tuple(files.list_files(pattern))
+        found = map(files.list_files, braceexpand.braceexpand(pattern))
+        self.paths = tuple(path for paths in found for path in paths)
         self.root = files.get_folder(self.paths[0])
         self.name = posixpath.basename(pattern)
 
