@@ -152,9 +152,7 @@ def get_default_config() -> ml_collections.ConfigDict:
     return config
 
 
-def validate_config(
-    config: ml_collections.ConfigDict, has_rows: bool = False
-) -> None:
+def validate_config(config: ml_collections.ConfigDict, has_rows: bool = False) -> None:
     """Checks values that belong to a closed set or a range.
 
     Args:

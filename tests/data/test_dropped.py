@@ -10,15 +10,16 @@ from tf_multimodal.data.source import LeftOutRow
 
 UNDECODABLE, MISSING = spec.UNDECODABLE_IMAGE, spec.MISSING_INPUT
 IMAGES = [b"x", b"", b"", b"hello", b"y"]
+TEXTS = ["a", "", "", "b", "c"]
 
 
 def read_lines(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return [json.loads(line) for line in path.read_text().split("\n") if line]
 
 
 def test_each_row_is_named_once_with_its_reason(tmp_path, make_source):
     path = tmp_path / "dropped.jsonl"
-    dropped = DroppedRows(make_source(5, IMAGES), 0.5, 5, path)
+    dropped = DroppedRows(make_source(5, IMAGES, TEXTS), 0.5, 5, path)
     for index in (3, 1, 3, 1):
         dropped.record(index, UNDECODABLE if index == 3 else MISSING)
     first, second = read_lines(path)
@@ -32,7 +33,7 @@ def test_each_row_is_named_once_with_its_reason(tmp_path, make_source):
 
 def test_over_the_limit_it_raises_with_reasons(tmp_path, make_source):
     path = tmp_path / "dropped.jsonl"
-    dropped = DroppedRows(make_source(5, IMAGES), 0.4, 5, path)
+    dropped = DroppedRows(make_source(5, IMAGES, TEXTS), 0.4, 5, path)
     dropped.record(0, UNDECODABLE)
     dropped.record(1, MISSING)  # 2 of 5 are 0.4: not above
     with pytest.raises(TooManyBadRows) as error:
@@ -46,7 +47,7 @@ def test_over_the_limit_it_raises_with_reasons(tmp_path, make_source):
 
 def test_rows_whose_text_is_used_are_named_but_do_not_count(tmp_path, make_source):
     path = tmp_path / "dropped.jsonl"
-    dropped = DroppedRows(make_source(5, IMAGES), 0.2, 5, path)
+    dropped = DroppedRows(make_source(5, IMAGES, TEXTS), 0.2, 5, path)
     dropped.record(3, UNDECODABLE, left_out=False)
     dropped.record(0, UNDECODABLE, left_out=False)
     dropped.record(1, MISSING)
@@ -57,8 +58,19 @@ def test_rows_whose_text_is_used_are_named_but_do_not_count(tmp_path, make_sourc
     assert "id1" in str(error.value) and "id3" not in str(error.value)
 
 
+def test_rows_that_lack_what_the_model_reads_do_not_count(tmp_path, make_source):
+    """A model of texts alone meets rows with an image and no text."""
+    path = tmp_path / "dropped.jsonl"
+    dropped = DroppedRows(make_source(5, [b"x"] * 5, TEXTS), 0.0, 5, path)
+    dropped.record(1, MISSING, fatal=True)
+    assert read_lines(path)[0]["id"] == "id1" and dropped.left_out == {1}
+    dropped.check_rate(1000)
+    with pytest.raises(TooManyBadRows, match="1 of 5"):
+        dropped.record(3, UNDECODABLE)
+
+
 def test_fatal_names_the_one_row(make_source):
-    dropped = DroppedRows(make_source(5, IMAGES), 1.0, 5)
+    dropped = DroppedRows(make_source(5, IMAGES, TEXTS), 1.0, 5)
     dropped.record(0, UNDECODABLE)
     with pytest.raises(TooManyBadRows, match="'raise'") as error:
         dropped.record(3, UNDECODABLE, fatal=True)
@@ -67,7 +79,7 @@ def test_fatal_names_the_one_row(make_source):
 
 def test_a_resumed_run_names_no_row_again_and_mends_a_torn_line(tmp_path, make_source):
     path = tmp_path / "dropped.jsonl"
-    source = make_source(5, IMAGES)
+    source = make_source(5, IMAGES, TEXTS)
     DroppedRows(source, 1.0, 5, path).record(3, UNDECODABLE)
     with path.open("a") as file:
         file.write('{"file": "1.p')
@@ -80,7 +92,7 @@ def test_a_resumed_run_names_no_row_again_and_mends_a_torn_line(tmp_path, make_s
 def test_rows_that_the_reader_left_out_are_named_once(tmp_path, make_source):
     path = tmp_path / "dropped.jsonl"
     rows = [LeftOutRow("pairs.csv", 9, "id3", "The id is there twice.")]
-    source = dataclasses.replace(make_source(5, IMAGES), left_out=(*rows,))
+    source = dataclasses.replace(make_source(5, IMAGES, TEXTS), left_out=(*rows,))
     for _ in range(2):
         dropped = DroppedRows(source, 1.0, 5, path)
         dropped.record_left_out()
@@ -98,7 +110,7 @@ def test_rows_that_the_reader_left_out_are_named_once(tmp_path, make_source):
 
 def test_the_rate_is_judged_before_all_rows_are_met(make_source):
     """Three standard deviations above 10 % of 100 rows are 19."""
-    dropped = DroppedRows(make_source(5, IMAGES), 0.1, 1_000_000)
+    dropped = DroppedRows(make_source(5, IMAGES, TEXTS), 0.1, 1_000_000)
     for _ in range(19):
         dropped.record(3, UNDECODABLE)
     dropped.check_rate(99)
@@ -112,7 +124,7 @@ def test_the_rate_is_judged_before_all_rows_are_met(make_source):
 
 
 def test_the_log_has_the_first_of_each_status_and_totals(make_source):
-    dropped = DroppedRows(make_source(5, IMAGES), 1.0, 5)
+    dropped = DroppedRows(make_source(5, IMAGES, TEXTS), 1.0, 5)
     assert dropped.summarize() == ""
     for index, status in ((3, UNDECODABLE), (0, UNDECODABLE), (1, MISSING)):
         dropped.record(index, status, left_out=index != 0)
@@ -130,7 +142,7 @@ def test_the_log_has_the_first_of_each_status_and_totals(make_source):
 def test_the_caption_that_is_not_utf_8_is_explained(make_source):
     captions = np.empty(5, object)
     captions[:] = [("a", b"b\xff", "")] * 5
-    source = dataclasses.replace(make_source(5, IMAGES), captions=captions)
+    source = dataclasses.replace(make_source(5, IMAGES, TEXTS), captions=captions)
     dropped = DroppedRows(source, 1.0, 5)
     dropped.record(2, spec.UNDECODABLE_TEXT)
     assert "byte 0xff at position 1" in dropped.reasons[2]

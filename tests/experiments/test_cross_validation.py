@@ -1,5 +1,6 @@
 """Cross-validation: folds of whole groups, and going on where it stopped."""
 
+import dataclasses
 import shutil
 
 import numpy as np
@@ -25,7 +26,9 @@ def config(tmp_path_factory):
 
 def test_every_row_is_tested_once_and_groups_stay_whole(config):
     source = load_source(config)
-    source.groups[:100] = source.groups[0]
+    groups = source.groups[:]
+    groups[:100] = groups[0]
+    source = dataclasses.replace(source, groups=groups)
     tested = []
     for fold in range(3):
         part = cross_validation.select_fold(source, fold, 3)

@@ -109,12 +109,11 @@ def test_a_foreign_directory_is_refused(tmp_path, tiny_config):
 
 def test_changed_data_are_refused(trained, tiny_source):
     folder, _ = trained
-    texts = tiny_source.texts.copy()
+    texts = tiny_source.texts[:]
     texts[5] = "something else"
+    changed = dataclasses.replace(tiny_source, texts=texts, fingerprint="")
     with pytest.raises(ValueError, match="have changed"):
-        RunDirectory(folder).write_description(
-            dataclasses.replace(tiny_source, texts=texts)
-        )
+        RunDirectory(folder).write_description(changed)
 
 
 def test_a_run_of_a_newer_version_is_not_gone_on_with(tiny_source, tmp_path):

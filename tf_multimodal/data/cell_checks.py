@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tf_multimodal.data import files, spec
@@ -12,6 +12,46 @@ SPLIT_NAMES = {name: name for name in spec.SPLITS} | dict.fromkeys(
     ("val", "valid", "dev"), "validation"
 )
 LEFT_OUT = -1  # the class of a label that the class map leaves out
+
+
+class Memo(dict[Any, Any]):
+    """The results of a function, each computed once: for cells that often recur.
+
+    A list, which cannot be looked up, is an error.
+    """
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self._function = function
+
+    def __missing__(self, cell: Any) -> Any:
+        self[cell] = value = self._function(cell)
+        return value
+
+
+class SeenIds:
+    """Finds ids that stand twice, by their hashes."""
+
+    _ROWS = 2**40  # of a file, at most; file and row are kept as one number
+
+    def __init__(self) -> None:
+        self._first: dict[int, int] = {}
+        self._files: dict[str, int] = {}
+
+    def check(self, row_id: str, file: str, row: int) -> None:
+        """Remembers an id.
+
+        Raises:
+            ValueError: an earlier row has it, too; says which.
+        """
+        place = self._files.setdefault(file, len(self._files)) * self._ROWS + row
+        first = self._first.setdefault(hash(row_id), place)
+        if first != place:
+            number, row = divmod(first, self._ROWS)
+            of_file = f" of {list(self._files)[number]}" if file else ""
+            raise ValueError(
+                f"received {row_id!r}, which row {row}{of_file} has too. Make it "
+                "unique."
+            )
 
 
 class LabelNames:
@@ -27,7 +67,7 @@ class LabelNames:
     ) -> None:
         self._class_map, self._classes = class_map, classes
         self._numbers = {name: i for i, name in enumerate(classes or ())}
-        self._known: dict[Any, int] = {}
+        self._known = Memo(lambda cell: self._find(parse_text(cell)))
 
     @property
     def names(self) -> list[str]:
@@ -40,10 +80,7 @@ class LabelNames:
         Raises:
             ValueError: an empty label, one that is not UTF-8, or an unknown one.
         """
-        number = self._known.get(cell)
-        if number is None:
-            number = self._known[cell] = self._find(parse_text(cell))
-        return number
+        return self._known[cell]
 
     def _find(self, label: str) -> int:
         if not label:
@@ -103,12 +140,14 @@ def parse_labels(cell: Any, separator: str) -> list[Any]:
     """Returns the labels of a list, or of a text that a separator divides."""
     if not isinstance(cell, list):
         cell = parse_text(cell).split(separator)
-    return [label for label in dict.fromkeys(map(_strip, cell)) if label]
+    # Duplicates and empty ones go; what is no text is refused by whoever looks it up.
+    labels = [label.strip() if isinstance(label, str) else label for label in cell]
+    return [label for label in dict.fromkeys(labels) if label]
 
 
 def parse_path(cell: Any) -> str:
     """Returns a path relative to the data's folder; empty: no image."""
-    if isinstance(cell, bytes):
+    if isinstance(cell, bytes | list):
         raise ValueError(
             f"received {cell[:40]!r}, which is no path. Where the column holds the "
             "images themselves, set config.data.image_encoding='bytes'."
@@ -133,13 +172,10 @@ def parse_base64(cell: Any) -> bytes:
 
 def parse_bytes(cell: Any) -> bytes:
     """Returns the bytes of an image."""
-    if isinstance(cell, str) and cell:
+    if isinstance(cell, list) or (isinstance(cell, str) and cell):
         raise ValueError(
-            f"received the text {cell[:40]!r}, expected an image's bytes. Set "
+            f"received {cell[:40]!r}, expected an image's bytes. Set "
             "config.data.image_encoding to 'path' or 'base64'."
         )
     return cell or b""
 
-
-def _strip(label: Any) -> Any:
-    return label.strip() if isinstance(label, str) else label

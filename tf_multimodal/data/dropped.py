@@ -27,7 +27,7 @@ class DroppedRows:
 
     Attributes:
         reasons: why a row is bad, by its index; rows met by this object.
-        left_out: index of those that are left out of the loss; these count.
+        left_out: index of those that are left out of the loss.
         error: the first `TooManyBadRows` that was raised, or None.
     """
 
@@ -54,7 +54,8 @@ class DroppedRows:
         self.left_out: set[int] = set()
         self.error: TooManyBadRows | None = None
         self._statuses: dict[int, str] = {}
-        self._lost = 0  # draws of rows that were left out
+        self._counted: set[int] = set()  # those of `left_out` that are bad
+        self._lost = 0  # draws of them
         self._recent: collections.Counter[str] = collections.Counter()
         self._shown: set[str] = set()
         self._named = _read_names(self.path)
@@ -80,7 +81,8 @@ class DroppedRows:
             max_image_px: the limit that it was held against.
             fatal: end the run at once, whatever the limit.
             left_out: whether the row counts against the limit; False: one of image
-                and text is bad, but the other is used.
+                and text is bad, but the other is used. A row that merely lacks what
+                this model reads is named, but neither fatal nor counted.
 
         Raises:
             TooManyBadRows: the row is one too many.
@@ -95,11 +97,15 @@ class DroppedRows:
             self._write([(self._describe_row(index), status)])
         if left_out:
             self.left_out.add(index)
+        if status == spec.MISSING_INPUT and self._has_input(index):
+            return
+        if left_out:
+            self._counted.add(index)
             self._lost += 1
         if fatal:
             self._stop(self._describe_fatal(index))
-        if len(self.left_out) > self.max_drop_rate * self.num_rows:
-            self._stop(self._describe(len(self.left_out), self.num_rows))
+        if len(self._counted) > self.max_drop_rate * self.num_rows:
+            self._stop(self._describe(len(self._counted), self.num_rows))
 
     def check_rate(self, num_met: int) -> None:
         """Ends the run where too many of the rows met so far were left out.
@@ -146,6 +152,9 @@ class DroppedRows:
             ]
         )
 
+    def _has_input(self, index: int) -> bool:
+        return bool(self.source.images[index] or self.source.texts[index])
+
     def _explain(self, index: int, status: str, max_image_px: int) -> str:
         texts: Any = [self.source.texts[index]]
         if self.source.captions is not None:
@@ -188,7 +197,7 @@ class DroppedRows:
         )
 
     def _describe(self, num_bad: int, num_rows: int) -> str:
-        bad = [index for index in self.reasons if index in self.left_out]
+        bad = [index for index in self.reasons if index in self._counted]
         counts = collections.Counter(self._statuses[index] for index in bad)
         lines = [
             f"  {self.source.describe_row(index)}: {self.reasons[index]}"

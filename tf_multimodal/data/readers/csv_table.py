@@ -2,15 +2,18 @@
 
 import csv
 import io
+import itertools
 import sys
 from collections.abc import Iterator, Sequence
-from typing import IO
+from operator import itemgetter
+from typing import IO, Any
 
 from tf_multimodal.data import files
-from tf_multimodal.data.raw_rows import Problem, RawRows
+from tf_multimodal.data.raw_rows import BLOCK_ROWS, Problem, RawRows
 from tf_multimodal.data.readers import cells
 
 TSV_SUFFIXES = (".tsv", ".tab")
+_ROWS_AT_ONCE = 64  # between two looks at how much was read
 
 
 class CsvTable:
@@ -50,9 +53,10 @@ class CsvTable:
         """
         for path in self.paths:
             with files.open_file(path) as file:
-                rows = _read_table(_open_table(file, path), path, columns)
                 several = path if len(self.paths) > 1 else ""
-                yield from cells.make_blocks(rows, columns, several)
+                for block in _read_blocks(file, path, columns):
+                    block.file = several
+                    yield block
 
 
 def _open_table(file: IO[bytes], path: str) -> "csv._reader":
@@ -81,9 +85,10 @@ def _read_header(reader: "csv._reader", path: str) -> list[str]:
     return header
 
 
-def _read_table(
-    reader: "csv._reader", path: str, columns: Sequence[str]
-) -> Iterator[tuple[int, dict[str, object]] | Problem]:
+def _read_blocks(
+    file: IO[bytes], path: str, columns: Sequence[str]
+) -> Iterator[RawRows]:
+    reader = _open_table(file, path)
     header = _read_header(reader, path)
     missing = [column for column in columns if column not in header]
     if missing:
@@ -91,29 +96,69 @@ def _read_table(
             f"{path} has no column {missing[0]!r}. Its header: "
             f"{', '.join(map(repr, header))}"
         )
-    places = [(column, header.index(column)) for column in columns]
-    width, end, is_empty = len(header), reader.line_num, True
-    try:
-        for row in reader:
-            start, end = end + 1, reader.line_num
-            if len(row) == width:
-                is_empty = False
-                yield start, {name: _to_cell(row[place]) for name, place in places}
-            elif row:  # an empty line is no row
-                is_empty = False
-                yield Problem(
-                    start,
-                    f"{len(row)} cells, expected {width} as in the header. Put quotes "
-                    "around cells that contain a separator or a line break.",
-                )
-    except csv.Error as error:
-        raise _make_error(path, reader.line_num, error) from error
+    places = {column: header.index(column) for column in columns}
+    is_empty, end = True, reader.line_num
+    while rows := _take_rows(reader, file, path):
+        block = _make_block(rows, _number_rows(rows, end, reader.line_num), len(header))
+        end = reader.line_num
+        cells_of = {c: list(map(itemgetter(i), rows)) for c, i in places.items()}
+        block.values = {column: _to_cells(found) for column, found in cells_of.items()}
+        is_empty &= not block.rows and not block.problems
+        yield block
     if is_empty:
         raise ValueError(f"{path} has no rows below its header.")
 
 
-def _to_cell(cell: str) -> str | bytes:
-    return cell if cell.isascii() else cells.to_text(cell)
+def _take_rows(reader: "csv._reader", file: IO[bytes], path: str) -> list[list[str]]:
+    """Returns the next rows, bounded in rows and in bytes."""
+    rows: list[list[str]] = []
+    limit = file.tell() + cells.BLOCK_BYTES
+    try:
+        while len(rows) < BLOCK_ROWS and file.tell() < limit:
+            some = list(itertools.islice(reader, _ROWS_AT_ONCE))
+            if not some:
+                break
+            rows += some
+    except csv.Error as error:
+        raise _make_error(path, reader.line_num, error) from error
+    return rows
+
+
+def _number_rows(rows: list[list[str]], end: int, new_end: int) -> list[int]:
+    """Returns the line that each row begins in; `end` is the last one before them."""
+    if new_end - end == len(rows):  # as most: each row is a line
+        return list(range(end + 1, new_end + 1))
+    heights = (
+        1 + sum(c.count("\n") + c.count("\r") - c.count("\r\n") for c in row)
+        for row in rows
+    )
+    return list(itertools.accumulate(heights, initial=end + 1))[:-1]
+
+
+def _make_block(rows: list[list[str]], numbers: list[int], width: int) -> RawRows:
+    """Takes rows of another width out of the list; an empty line is no row."""
+    if set(map(len, rows)) == {width}:
+        return RawRows(numbers, {})
+    problems = [
+        Problem(
+            number,
+            f"{len(row)} cells, expected {width} as in the header. Put quotes around "
+            "cells that contain a separator or a line break.",
+        )
+        for number, row in zip(numbers, rows, strict=True)
+        if len(row) not in (0, width)
+    ]
+    kept = [number for number, r in zip(numbers, rows, strict=True) if len(r) == width]
+    rows[:] = [row for row in rows if len(row) == width]
+    return RawRows(kept, {}, problems)
+
+
+def _to_cells(values: list[str]) -> list[Any]:
+    try:
+        "".join(values).encode()
+    except UnicodeEncodeError:  # a byte that is not UTF-8
+        return list(map(cells.to_text, values))
+    return values
 
 
 def _make_error(path: str, line: int, error: csv.Error) -> ValueError:
