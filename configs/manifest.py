@@ -1,4 +1,4 @@
-"""A user's own pairs, from a CSV or TSV file.
+"""A user's own pairs, from a table or any other source (docs/data.md).
 
     python train.py --config=configs/manifest.py --config.data.manifest=pairs.csv \
         --config.data.columns.image=file --config.data.columns.text=caption \
