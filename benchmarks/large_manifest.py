@@ -2,11 +2,12 @@
 
     python -m benchmarks.large_manifest
 
-Each start is a process of its own: it imports TensorFlow, reads the manifest, writes the
-run's directory, builds the tokenizer and makes the first training batch. `first` reads the manifest, `again` finds
-its table in the cache. Two manifests: `pairs` has images and a column of splits, `texts`
-neither, so that its rows are grouped and split by hash. The exit code is 1 where a
-hundred times the rows take more than 1.5 times as long or 1.3 times the memory.
+Each start is a process of its own: it imports TensorFlow, reads the manifest, writes
+the directory of the run, builds tokenizer and model and makes the first training batch.
+`first` reads the manifest, `again` finds its table in the cache. Two manifests: `pairs`
+has images and a column of splits, `texts` neither, so that its rows are grouped and
+split by hash. The exit code is 1 where a hundred times the rows take more than 1.5
+times as long or 1.3 times the memory.
 """
 
 import csv

@@ -11,7 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from coyo_tables import LABELS, METADATA, make_label_row, make_row, write_table
 
+from configs import coyo
 from tf_multimodal.data.readers.webdataset import WebDataset
+from tf_multimodal.data.sources import load_source
 
 COMMAND = ("-m", "tf_multimodal.datasets.coyo")
 RECIPE = """
@@ -117,6 +119,13 @@ def test_select_fetch_and_report(site, paths, run_command):
         with open(image.path, "rb") as file:
             file.seek(image.offset)
             assert file.read(image.length).startswith(b"\xff\xd8")
+
+    config = coyo.get_config()
+    config.data.webdataset = f"{out}/images/*.tar"
+    config.cache_dir = str(folder / "cache")
+    source = load_source(config)
+    assert set(source.ids) == set(map(str, found)) and not source.left_out
+    assert source.images[0].startswith(b"\xff\xd8")
 
     # What is complete stays, a shard that is not is fetched again.
     shards = sorted((out / "images").glob("*.tar"))

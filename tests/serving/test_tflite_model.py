@@ -48,7 +48,7 @@ def test_probabilities_are_the_models(predictor, tensors, tmp_path):
 class Network:
     """A stand-in for the model, of one function of the images."""
 
-    compute_dtype = "float32"
+    compute_dtype, activation = "float32", "softmax"
 
     def __init__(self, compute):
         self.compute = compute

@@ -1,10 +1,8 @@
 """The texts of a row: one column, several joined, or several to choose from."""
 
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
-
-from tf_multimodal.data.raw_rows import RawRows
 
 
 def list_template_columns(template: str) -> list[str]:
@@ -29,27 +27,20 @@ def list_template_columns(template: str) -> list[str]:
     return columns
 
 
-def fill_template(template: str, raw: RawRows) -> list[str | bytes]:
-    """Returns the text of each row; empty where all its columns are.
+def fill_template(template: str, cells: Mapping[str, Any]) -> str | bytes:
+    """Returns the text of a row; empty where all its columns are.
 
     An empty cell leaves nothing behind. Bytes that are not UTF-8 make the text bytes.
+
+    Raises:
+        ValueError: a column holds a list.
     """
-    parts = list(string.Formatter().parse(template))
-    columns = list_template_columns(template)
-    cells = [raw.values[column] for column in columns]
-    return [
-        _fill(parts, dict(zip(columns, row, strict=True)))
-        for row in zip(*cells, strict=True)
-    ]
-
-
-def _fill(parts: Sequence[Any], row: Mapping[str, Any]) -> str | bytes:
-    texts = {column: to_bytes(value) for column, value in row.items()}
+    texts = {column: _to_bytes(column, value) for column, value in cells.items()}
     if not any(text.strip() for text in texts.values()):
         return ""
     joined = b"".join(
         literal.encode() + (b"" if field is None else texts[field])
-        for literal, field, *_ in parts
+        for literal, field, *_ in string.Formatter().parse(template)
     )
     try:
         return joined.decode().strip()
@@ -57,30 +48,26 @@ def _fill(parts: Sequence[Any], row: Mapping[str, Any]) -> str | bytes:
         return joined
 
 
-def collect_captions(columns: Sequence[str], raw: RawRows) -> list[list[str | bytes]]:
-    """Returns the captions of each row, one of each column, or the list of one.
+def list_captions(cells: Mapping[str, Any]) -> list[str | bytes]:
+    """Returns the captions of a row, one of each column, or the list of the only one.
 
     Raises:
-        ValueError: several columns, and one of them holds lists.
+        ValueError: several columns, and one of them holds a list; or a list in a list.
     """
-    if len(columns) == 1:
-        lists = [
-            value if isinstance(value, list) else [value]
-            for value in raw.values[columns[0]]
-        ]
-        return [[item or "" for item in value] for value in lists]
-    cells = [raw.values[column] for column in columns]
-    for column, values in zip(columns, cells, strict=True):
-        if any(isinstance(value, list) for value in values):
-            raise ValueError(
-                f"the column {column!r} holds lists of texts. Expected one text a row "
-                "in each of config.data.columns.captions, or one column of lists."
-            )
-    return [[value or "" for value in row] for row in zip(*cells, strict=True)]
+    captions = list(cells.values())
+    if len(captions) == 1 and isinstance(captions[0], list):
+        captions = captions[0]
+    if any(isinstance(caption, list) for caption in captions):
+        raise ValueError(
+            "received a list of texts. Expected one text a row in each of "
+            "config.data.columns.captions, or one column of lists."
+        )
+    return [caption or "" for caption in captions]
 
 
-def to_bytes(value: Any) -> bytes:
-    """Returns the UTF-8 of a text; bytes as they are, None as no text."""
+def _to_bytes(column: str, value: Any) -> bytes:
+    if isinstance(value, list):
+        raise ValueError(f"received a list of texts in {column!r}, expected one text.")
     if isinstance(value, str):
         return value.encode(errors="surrogatepass")
     return value or b""

@@ -178,4 +178,3 @@ def parse_bytes(cell: Any) -> bytes:
             "config.data.image_encoding to 'path' or 'base64'."
         )
     return cell or b""
-

@@ -110,14 +110,16 @@ def read_images(table: RowTable, root: str, length: int) -> LazyColumn:
     """Returns a column of images: bytes, or the path of a file.
 
     Args:
-        table: `image_files`, `image_offsets` and `image_lengths` say where an image
-            is; a path is the column `file`, relative to `root`.
+        table: `image_files` and, where images are inside of files, `image_offsets`
+            and `image_lengths` say where one is; a path is the column `file`, relative
+            to `root`.
         root: folder or URL that a path must not leave.
         length: rows.
     """
     numbers, paths = table.numbers, table.facts["image_files"]
-    kinds = numbers["image_files"]
-    offsets, lengths = numbers["image_offsets"], numbers["image_lengths"]
+    kinds, none = numbers["image_files"], np.zeros(0, np.int64)
+    offsets = numbers.get("image_offsets", none)
+    lengths = numbers.get("image_lengths", none)
     kept = str(table.folder / IMAGES)
 
     def get(row: int) -> bytes | str:

@@ -59,19 +59,23 @@ def find_groups(
         hashes: uint8 [n, 16] of `hash_images`; close ones belong together, too; all 0:
             close to nothing.
     """
-    count = len(text_keys)
     pairs = [_pair_equal(text_keys), _pair_equal(image_keys)]
     if hashes is not None:
         known = np.flatnonzero(hashes.any(axis=1))
         pairs.append(known[duplicates.find_close_pairs(hashes[known])])
-    codes = duplicates.connect_rows(count, np.concatenate(pairs))
-    _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[inverse]
+    # Most rows are like no other, and play no part in the search.
+    rows, places = np.unique(np.concatenate(pairs), return_inverse=True)
+    components = duplicates.connect_rows(len(rows), places.reshape(-1, 2))
+    _, first, inverse = np.unique(components, return_index=True, return_inverse=True)
+    heads = np.arange(len(text_keys))  # the first row of each row's group
+    heads[rows] = rows[first[inverse]]
+    numbers = np.cumsum(heads == np.arange(len(heads))) - 1
+    return numbers[heads]
 
 
 def name_groups(
     codes: np.ndarray, ids: Iterable[bytes]
-) -> tuple[np.ndarray, list[str]]:
+) -> tuple[np.ndarray, list[bytes]]:
     """Returns the row that each row's group is named after, and the groups' names.
 
     Args:
@@ -79,16 +83,17 @@ def name_groups(
         ids: UTF-8, in order; a group is called by its smallest.
 
     Returns:
-        int64 [n] and a name for each code.
+        int64 [n] and a name, UTF-8, for each code.
     """
-    num_groups = int(codes.max(initial=-1)) + 1
-    names: list[str] = [""] * num_groups
-    rows = np.full(num_groups, -1, np.int64)
+    names: list[bytes] = []
+    rows: list[int] = []
     for row, (code, row_id) in enumerate(zip(codes.tolist(), ids, strict=True)):
-        name = row_id.decode()
-        if rows[code] < 0 or name < names[code]:
-            rows[code], names[code] = row, name
-    return rows[codes], names
+        if code == len(names):  # groups are numbered as they are met
+            names.append(row_id)
+            rows.append(row)
+        elif row_id < names[code]:  # UTF-8 is in the order of the code points
+            names[code], rows[code] = row_id, row
+    return np.array(rows, np.int64)[codes], names
 
 
 def warn_of_leaks(
@@ -120,5 +125,7 @@ def warn_of_leaks(
 
 
 def _pair_equal(keys: np.ndarray) -> np.ndarray:
+    """Returns int64 [m, 2]: the rows whose key an earlier row has, and the first."""
     known = np.flatnonzero(keys)
-    return known[duplicates.pair_equal(keys[known])]
+    pairs = duplicates.pair_equal(keys[known])
+    return known[pairs[pairs[:, 0] != pairs[:, 1]]]

@@ -5,6 +5,7 @@ used again for as long as neither the files nor the settings change.
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -12,8 +13,8 @@ import pathlib
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,7 +26,8 @@ from tf_multimodal.data.raw_rows import Reader
 from tf_multimodal.data.row_table import FACTS, RowTable
 from tf_multimodal.data.source import LabelSets, LeftOutRow, Source
 
-FORMAT = 1  # of the tables in the cache; another one is not read
+FORMAT = 2  # of the tables in the cache; another one is not read
+_CACHED_NAMES = 4096  # of groups
 
 
 class KeyNames(NamedTuple):
@@ -215,7 +217,13 @@ def _open_source(reader: Reader, table: RowTable) -> Source:
 def _open_groups(table: RowTable, ids: columns.LazyColumn) -> columns.LazyColumn:
     if "group_rows" not in table.numbers:
         return columns.read_texts(table, "group", len(ids))
-    group_rows = table.numbers["group_rows"]
-    if np.array_equal(group_rows, np.arange(len(ids))):
+    heads = table.numbers["group_rows"]  # a group is called by the id of a row
+    if np.array_equal(heads, np.arange(len(ids))):
         return ids
-    return columns.LazyColumn(len(ids), lambda row: ids[int(group_rows[row])])
+    get = functools.lru_cache(_CACHED_NAMES)(ids.__getitem__)
+
+    def iterate() -> Iterator[Any]:
+        for row, (row_id, head) in enumerate(zip(ids, heads.tolist(), strict=True)):
+            yield row_id if head == row else get(head)
+
+    return columns.LazyColumn(len(ids), lambda row: get(int(heads[row])), iterate)

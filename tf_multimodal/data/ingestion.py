@@ -2,8 +2,10 @@
 
 import collections
 import hashlib
+import os
 import pathlib
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,14 +50,17 @@ class Ingestion:
         self._writer = RowTableWriter(
             folder, {"id": False, "file": False, "text": False, **many, **groups}
         )
+        paths = getattr(reader, "paths", ()) or (reader.root + "/",)
+        self._folder_of_files = re.sub(r"[^/]*$", "", os.path.commonprefix(paths))
         self._numbers: dict[str, list[np.ndarray]] = collections.defaultdict(list)
         self._image_files: dict[str, int] = {}
-        self._seen_ids: dict[int, int] = {}
+        self._seen_ids = cell_checks.SeenIds()
         self._group_codes: dict[str, int] = {}
         self._num_captions = self._num_rows = self._num_bad = self._excluded = 0
         self._left_out: list[LeftOutRow] = []
         self._first: list[str] = []  # lines of an error
-        self._digest = hashlib.sha256()
+        # Of each column, so that the size of the blocks does not matter.
+        self._digests = {key: hashlib.sha256() for key in ("id", "text", "image")}
 
     def run(self) -> None:
         """Reads all rows and finishes the table.
@@ -74,36 +79,31 @@ class Ingestion:
 
     def _add(self, raw: RawRows) -> None:
         for problem in raw.problems:
-            self._leave_out(raw, problem.row, "", "", problem.reason, "")
+            self._leave_out(raw, LeftOutRow("", problem.row, "", problem.reason))
         if not raw.rows:
             return
-        block = row_block.RowBlock(raw, self._settings, self._label_names)
+        file = raw.file.removeprefix(self._folder_of_files)
+        block = row_block.RowBlock(raw, self._settings, self._label_names, file)
         block.check_ids(self._seen_ids)
-        for place, (column, reason) in sorted(block.reasons.items()):
-            self._leave_out(
-                raw,
-                raw.rows[place],
-                str(block.values["id"][place] or ""),
-                str(block.describe_image(place)),
-                reason,
-                column,
-            )
-        kept = block.list_kept()
-        self._excluded += len(raw.rows) - len(kept) - len(block.reasons)
-        self._num_rows += len(kept)
-        self._write_texts(block, kept)
-        self._write_numbers(block, kept)
+        if block.reasons:
+            names, ids = block.describe_images(), block.values["id"]
+            for i, (column, reason) in sorted(block.reasons.items()):
+                row = LeftOutRow(names[i], raw.rows[i], ids[i] or "", reason)
+                self._leave_out(raw, row, column)
+        block.remove_bad()
+        self._excluded += len(raw.rows) - len(block.rows) - len(block.reasons)
+        self._num_rows += len(block.rows)
+        self._write_texts(block)
+        self._write_numbers(block)
 
-    def _leave_out(
-        self, raw: RawRows, row: int, row_id: str, file: str, reason: str, column: str
-    ) -> None:
+    def _leave_out(self, raw: RawRows, row: LeftOutRow, column: str = "") -> None:
         self._num_bad += 1
         name = raw.file or self._reader.name
-        self._left_out.append(LeftOutRow(file or name, row, row_id, reason))
+        self._left_out.append(row._replace(file=row.file or name))
         if len(self._first) < SHOWN:
-            place = f"{raw.file}, row {row}" if raw.file else f"row {row}"
+            place = f"{raw.file}, row {row.row}" if raw.file else f"row {row.row}"
             place += f", column {column!r}" if column else ""
-            self._first.append(f"{place}: {reason}")
+            self._first.append(f"{place}: {row.reason}")
 
     def _check_bad(self) -> None:
         """Raises an error if more rows are bad than may be left out."""
@@ -124,78 +124,71 @@ class Ingestion:
         lines = [*self._first, *([f"and {more} more"] if more else [])]
         raise ValueError(f"{name} cannot be used:{how_many}\n  " + "\n  ".join(lines))
 
-    def _write_texts(self, block: row_block.RowBlock, kept: list[int]) -> None:
+    def _write_texts(self, block: row_block.RowBlock) -> None:
         values = block.values
-        texts = {key: [values[key][i] for i in kept] for key in ("id", "text")}
-        texts["file"] = [block.describe_image(i) for i in kept]
-        for key in ("captions", "group"):
-            if key in values:
-                texts[key] = [values[key][i] for i in kept]
+        texts = {
+            key: values[key]
+            for key in ("id", "text", "captions", "group")
+            if key in values
+        }
         if "captions" in texts:
             longest = max(map(len, texts["captions"]), default=0)
             self._num_captions = max(self._num_captions, longest)
-        self._writer.append(texts)
-        images = [row_block.identify_image(values["image"][i]) for i in kept]
-        for column in (texts["id"], texts["text"], images):
-            data = b"\x1f".join(
-                v if isinstance(v, bytes) else v.encode(errors="surrogatepass")
-                for v in column
-            )
-            self._digest.update(len(data).to_bytes(8, "little") + data)
+        self._writer.append(texts | {"file": block.describe_images()})
+        identities = row_block.identify_images(values["image"])
+        for key, column in (
+            ("id", values["id"]),
+            ("text", values["text"]),
+            ("image", identities),
+        ):
+            self._digests[key].update(_join(column))
 
-    def _write_numbers(self, block: row_block.RowBlock, kept: list[int]) -> None:
-        values, count = block.values, len(kept)
-        images = [values["image"][i] for i in kept]
-        numbers = {
-            "rows": np.array([block.raw.rows[i] for i in kept], np.int64),
-            "image_files": np.array(
-                [row_block.get_kind(image, self._image_files) for image in images],
-                np.int32,
-            ),
-            "text_keys": np.array(
-                [row_block.hash_text(values["text"][i]) for i in kept], np.int64
-            ),
-            "image_keys": np.array(
-                [row_block.hash_image(image) for image in images], np.int64
-            ),
-        }
+    def _write_numbers(self, block: row_block.RowBlock) -> None:
+        values, images = block.values, block.values["image"]
         offsets, lengths = self._keep_images(images)
-        numbers |= {"image_offsets": offsets, "image_lengths": lengths}
+        numbers = {
+            "rows": np.array(block.rows, np.int64),
+            "image_files": row_block.find_kinds(images, self._image_files),
+            "image_offsets": offsets,
+            "image_lengths": lengths,
+            "text_keys": row_block.hash_texts(values["text"]),
+            "image_keys": row_block.hash_images(images),
+        }
         for key, name, default, dtype in (
             ("label", "labels", -1, np.int32),
             ("weight", "weights", 1.0, np.float32),
             ("split", "splits", 0, np.int8),
         ):
-            found = values.get(key)
-            array = np.full(count, default, dtype)
-            numbers[name] = (
-                array if found is None else np.array([found[i] for i in kept], dtype)
-            )
+            found = values.get(key, [default] * len(block.rows))
+            numbers[name] = np.array(found, dtype)
         if "labels" in values:
-            sets = [values["labels"][i] for i in kept]
-            numbers["label_counts"] = np.array([len(s) for s in sets], np.int64)
+            sets = values["labels"]
+            numbers["label_counts"] = np.array(list(map(len, sets)), np.int64)
             numbers["label_values"] = np.array([n for s in sets for n in s], np.int32)
         if "group" in values:
             codes = self._group_codes
-            numbers["group_codes"] = np.array(
-                [codes.setdefault(values["group"][i], len(codes)) for i in kept],
-                np.int64,
-            )
+            found = [codes.setdefault(name, len(codes)) for name in values["group"]]
+            numbers["group_codes"] = np.array(found, np.int64)
         for name, array in numbers.items():
             self._numbers[name].append(array)
 
-    def _keep_images(self, images: list[Any]) -> tuple[np.ndarray, np.ndarray]:
+    def _keep_images(self, images: list[Any]) -> np.ndarray:
+        """Returns offset and length of each image inside a file, int64 [2, n]."""
         places = np.zeros((2, len(images)), np.int64)
+        if all(type(image) is str for image in images):
+            return places
         for row, image in enumerate(images):
             if isinstance(image, ByteRange):
                 places[:, row] = image.offset, image.length
             elif isinstance(image, bytes):
                 places[:, row] = self._writer.append_image(image), len(image)
-        return places[0], places[1]
+        return places
 
     def _finish(self) -> None:
-        numbers = {k: np.concatenate(v) for k, v in self._numbers.items()}
-        self._numbers.clear()
+        names = list(self._numbers)
+        numbers = {name: np.concatenate(self._numbers.pop(name)) for name in names}
+        if not np.any(numbers["image_lengths"]):  # all images are files of their own
+            del numbers["image_offsets"], numbers["image_lengths"]
         classes = self._number_classes(numbers)
         self._writer.close()
         facts = {
@@ -206,14 +199,11 @@ class Ingestion:
             "excluded": self._excluded,
         }
         if self._settings.needs_labels:
-            self._writer.write_numbers(numbers, facts)  # to read the images by
             self._group_and_split(numbers)
-        for name in ("text_keys", "image_keys", "group_codes"):
-            numbers.pop(name, None)
-        for name in ("labels", "weights", "splits"):
-            self._digest.update(numbers[name].tobytes())
-        self._digest.update("\x1f".join(classes).encode())
-        facts["fingerprint"] = self._digest.hexdigest()
+        for key in ("text_keys", "image_keys", "group_codes"):
+            numbers.pop(key, None)
+        made_of = b"".join(digest.digest() for digest in self._digests.values())
+        facts["fingerprint"] = hashlib.sha256(made_of).hexdigest()
         self._writer.write_numbers(numbers, facts)
 
     def _number_classes(self, numbers: dict[str, np.ndarray]) -> list[str]:
@@ -251,10 +241,13 @@ class Ingestion:
         """Finds the groups of near-duplicates, and deals them to splits."""
         settings = self._settings
         if "group_codes" in numbers:
-            codes, names = numbers["group_codes"], list(self._group_codes)
+            codes = numbers["group_codes"]
+            names = [name.encode() for name in self._group_codes]
         else:
             codes = grouping.find_groups(
-                numbers["text_keys"], numbers["image_keys"], self._hash_images(numbers)
+                numbers.pop("text_keys"),
+                numbers["image_keys"],
+                self._hash_images(numbers),
             )
             ids = RowTable(self._folder).iterate("id")
             numbers["group_rows"], names = grouping.name_groups(codes, ids)
@@ -275,7 +268,7 @@ class Ingestion:
         )
 
     def _complete_splits(
-        self, numbers: dict[str, np.ndarray], codes: np.ndarray, names: Sequence[str]
+        self, numbers: dict[str, np.ndarray], codes: np.ndarray, names: Sequence[bytes]
     ) -> np.ndarray:
         """Takes splits that the data lack out of their training split."""
         splits, fractions = numbers["splits"].copy(), self._settings.split_fractions
@@ -314,6 +307,7 @@ class Ingestion:
                 "config.data.compare_images='on'."
             )
             return None
+        self._writer.write_numbers(numbers, {"image_files": list(self._image_files)})
         table = RowTable(self._folder)
         images = columns.read_images(table, self._reader.root, len(kinds))
         return grouping.hash_images(
@@ -325,3 +319,14 @@ def name_reader(reader: Reader) -> str:
     """Returns the name of a reader for an error: the path of its only file."""
     paths = getattr(reader, "paths", ())
     return paths[0] if len(paths) == 1 else reader.name
+
+
+def _join(column: Iterable[str | bytes]) -> bytes:
+    """Returns a column as bytes, a separator after each value."""
+    try:
+        return ("\x1f".join(column) + "\x1f").encode(errors="surrogatepass")  # type: ignore[arg-type]
+    except TypeError:  # some are bytes
+        return b"".join(
+            (v if isinstance(v, bytes) else v.encode(errors="surrogatepass")) + b"\x1f"
+            for v in column
+        )

@@ -1,10 +1,11 @@
 """A block of rows on its way into a table: each cell checked and taken for its role."""
 
-import functools
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import numpy as np
 
 from tf_multimodal.data import captions as captions_lib
 from tf_multimodal.data import cell_checks, columns, duplicates, spec
@@ -14,84 +15,150 @@ SPLIT_CODES = {name: code for code, name in enumerate(("", *spec.SPLITS))}
 _MASKED = b"not an image"  # stands for what could not be taken for one
 
 
-@functools.cache
-def _parse_split(cell: Any) -> int:
-    return SPLIT_CODES[cell_checks.parse_split(cell)]
-
-
 class RowBlock:
     """The cells of a block by role, parsed.
 
+    Args:
+        raw: the rows.
+        settings: an `IngestSettings`.
+        label_names: numbers the labels.
+        file: how ids name the file of the rows; "": the source has only one.
+
     Attributes:
+        rows: as `RawRows` has them.
+        values: by role, one parsed value a row; None where it cannot be used.
         reasons: by place in the block, column and reason of a row that cannot be used.
         excluded: places of rows that the class map leaves out.
-        values: by role, one parsed value a row; None where it cannot be used.
     """
 
     def __init__(
-        self, raw: RawRows, settings: Any, label_names: cell_checks.LabelNames
+        self,
+        raw: RawRows,
+        settings: Any,
+        label_names: cell_checks.LabelNames,
+        file: str = "",
     ) -> None:
-        self.raw, self.settings, self.label_names = raw, settings, label_names
+        self.raw, self.settings, self.rows = raw, settings, raw.rows
         self.reasons: dict[int, tuple[str, str]] = {}
         self.excluded: set[int] = set()
         self.values: dict[str, list[Any]] = {}
         self._read_texts()
         self._read_images()
-        self._read_labels()
+        self._read_labels(label_names)
         for role, parse in (
-            ("split", _parse_split),
+            ("split", cell_checks.Memo(_parse_split).__getitem__),
             ("weight", cell_checks.parse_weight),
             ("group", cell_checks.parse_group),
         ):
             if role in settings.columns:
                 self.values[role] = self._parse(role, parse)
-        self._read_ids()
+        if "id" in settings.columns:
+            self.values["id"] = self._parse("id", _parse_id)
+        else:
+            prefix = f"{file}:" if file else ""
+            self.values["id"] = [f"{prefix}{row}" for row in raw.rows]
+
+    def check_ids(self, seen: cell_checks.SeenIds) -> None:
+        """Finds rows whose id an earlier row has."""
+        if "id" not in self.settings.columns:
+            return
+        for place, row_id in enumerate(self.values["id"]):
+            if place in self.reasons or place in self.excluded:
+                continue
+            try:
+                seen.check(row_id, self.raw.file, self.rows[place])
+            except ValueError as error:
+                self.reasons[place] = (self.settings.columns["id"], str(error))
+
+    def remove_bad(self) -> None:
+        """Takes out the rows that cannot be used, and those that are left out."""
+        if not self.reasons and not self.excluded:
+            return
+        bad = self.reasons.keys() | self.excluded
+        kept = [place for place in range(len(self.rows)) if place not in bad]
+        self.rows = [self.rows[place] for place in kept]
+        for role, values in self.values.items():
+            self.values[role] = [values[place] for place in kept]
+
+    def describe_images(self) -> list[str]:
+        """Returns the images' files as written; of one inside a file, its id."""
+        images = self.values["image"]
+        if all(type(image) is str for image in images):
+            return images
+        pairs = zip(images, self.values["id"], strict=True)
+        return [_describe_image(image, row_id or "") for image, row_id in pairs]
 
     def _parse(self, role: str, parse: Callable[[Any], Any]) -> list[Any]:
         column = self.settings.columns[role]
-        values: list[Any] = []
-        for place, cell in enumerate(self.raw.values[column]):
-            try:
-                values.append(parse(cell))
-            except ValueError as error:
-                values.append(None)
-                self.reasons.setdefault(place, (column, str(error)))
-        return values
+        found = self.raw.values[column]
+        try:
+            return list(map(parse, found))
+        except (TypeError, ValueError):  # one after the other, to see which
+            return [
+                self._try(place, column, parse, cell)
+                for place, cell in enumerate(found)
+            ]
+
+    def _try(
+        self, place: int, column: str, parse: Callable[[Any], Any], cell: Any
+    ) -> Any:
+        try:
+            return parse(cell)
+        except ValueError as error:
+            self.reasons.setdefault(place, (column, str(error)))
+        except TypeError:  # a list is no key
+            reason = f"received {cell!r}, a list where one value is expected."
+            self.reasons.setdefault(place, (column, reason))
+        return None
 
     def _read_texts(self) -> None:
-        settings, raw = self.settings, self.raw
+        settings = self.settings
         if settings.captions:
-            found = captions_lib.collect_captions(settings.captions, raw)
-            self.values["captions"] = found
-            texts: list[Any] = [next(filter(None, c), "") for c in found]
+            self._read_captions()
         elif settings.text_template:
-            texts = captions_lib.fill_template(settings.text_template, raw)
+            self.values["text"] = self._make_texts(
+                lambda row: captions_lib.fill_template(settings.text_template, row),
+                captions_lib.list_template_columns(settings.text_template),
+            )
         elif "text" in settings.columns:
-            texts = self._parse("text", _parse_text)
+            self.values["text"] = self._parse("text", _parse_text)
         else:
-            texts = [""] * len(raw.rows)
-        self.values["text"] = texts
+            self.values["text"] = [""] * len(self.rows)
+
+    def _read_captions(self) -> None:
+        found = self._make_texts(captions_lib.list_captions, self.settings.captions)
+        self.values["captions"] = found
+        self.values["text"] = [next(filter(None, c or ()), "") for c in found]
+
+    def _make_texts(
+        self, make: Callable[[dict[str, Any]], Any], names: Sequence[str]
+    ) -> list[Any]:
+        """Makes something of several columns of each row."""
+        cells = zip(*(self.raw.values[name] for name in names), strict=True)
+        return [
+            self._try(place, names[0], make, dict(zip(names, row, strict=True)))
+            for place, row in enumerate(cells)
+        ]
 
     def _read_images(self) -> None:
         """Takes images for what they are; where policy is `mask`, a bad one is kept."""
         if "image" not in self.settings.columns:
-            self.values["image"] = [""] * len(self.raw.rows)
+            self.values["image"] = [""] * len(self.rows)
             return
         parse = _IMAGE_PARSERS[self.settings.image_encoding]
-        if self.settings.bad_rows != "mask":
-            self.values["image"] = self._parse("image", parse)
-            return
+        is_path = self.settings.image_encoding in ("path", "any")
 
         def parse_or_keep(cell: Any) -> Any:
             try:
                 return parse(cell)
             except ValueError:  # the pipeline names it, and masks it
-                return cell if self.settings.image_encoding == "path" else _MASKED
+                return cell if isinstance(cell, str) and is_path else _MASKED
 
-        self.values["image"] = self._parse("image", parse_or_keep)
+        masks = self.settings.bad_rows == "mask"
+        self.values["image"] = self._parse("image", parse_or_keep if masks else parse)
 
-    def _read_labels(self) -> None:
-        columns_of, names = self.settings.columns, self.label_names
+    def _read_labels(self, names: cell_checks.LabelNames) -> None:
+        columns_of = self.settings.columns
         if "labels" in columns_of:
             separator = self.settings.label_separator
 
@@ -108,74 +175,63 @@ class RowBlock:
                 labels = enumerate(self.values["label"])
                 self.excluded = {p for p, n in labels if n == cell_checks.LEFT_OUT}
 
-    def _read_ids(self) -> None:
-        prefix = f"{os.path.basename(self.raw.file)}:" if self.raw.file else ""
-        if "id" in self.settings.columns:
-            self.values["id"] = self._parse("id", _parse_id)
-        else:
-            self.values["id"] = [f"{prefix}{row}" for row in self.raw.rows]
 
-    def check_ids(self, seen: dict[int, int]) -> None:
-        """Finds rows whose id an earlier row has; `seen` is row by hash of an id."""
-        if "id" not in self.settings.columns:
-            return
-        for place, row_id in enumerate(self.values["id"]):
-            if place in self.reasons or place in self.excluded:
-                continue
-            row = self.raw.rows[place]
-            first = seen.setdefault(hash(row_id), row)
-            if first != row:
-                column = self.settings.columns["id"]
-                reason = (
-                    f"received {row_id!r}, which row {first} has too. Make it unique."
-                )
-                self.reasons[place] = (column, reason)
-
-    def list_kept(self) -> list[int]:
-        """Returns the places of the rows that are used."""
-        count = len(self.raw.rows)
-        if not self.reasons and not self.excluded:
-            return list(range(count))
-        left_out = self.reasons.keys() | self.excluded
-        return [place for place in range(count) if place not in left_out]
-
-    def describe_image(self, place: int) -> str | bytes:
-        """Returns the image's file as it is written; of one inside a file, the row."""
-        image = self.values["image"][place]
-        if isinstance(image, ByteRange):
-            return f"{os.path.basename(image.path)}/{self.values['id'][place]}"
-        if isinstance(image, bytes):
-            return self.values["id"][place] if image else ""
-        return image or ""
+def hash_texts(texts: Sequence[str | bytes]) -> np.ndarray:
+    """Returns int64 [n] that equal texts share in this process; 0 for no text."""
+    keys = [
+        hash(duplicates.normalize_text(text) if isinstance(text, str) else text)
+        for text in texts
+    ]
+    return np.array(keys, np.int64)  # the hash of nothing is 0
 
 
-def hash_text(text: str | bytes) -> int:
-    """Returns a number that equal texts share in this process; 0 for no text."""
-    if isinstance(text, bytes):
-        return hash(text)
-    key = duplicates.normalize_text(text)
-    return hash(key) if key else 0
+def hash_images(images: Sequence[Any]) -> np.ndarray:
+    """Returns int64 [n] that equal paths or equal bytes share; 0 where unknown."""
+    keys = [0 if isinstance(image, ByteRange) else hash(image) for image in images]
+    return np.array(keys, np.int64)
 
 
-def hash_image(image: Any) -> int:
-    """Returns a number that equal paths or equal bytes share; 0 where unknown."""
-    return 0 if not image or isinstance(image, ByteRange) else hash(image)
+def identify_images(images: Sequence[Any]) -> Sequence[str | bytes]:
+    """Returns what tells each image from others, short."""
+    if all(type(image) is str for image in images):
+        return images
+    return [_identify_image(image) for image in images]
 
 
-def identify_image(image: Any) -> str | bytes:
-    """Returns what tells an image from others, short."""
+def find_kinds(images: Sequence[Any], image_files: dict[str, int]) -> np.ndarray:
+    """Returns int32 [n], where each image is: `columns.IS_PATH` and others.
+
+    Args:
+        images: of a block.
+        image_files: numbers the files that images are inside of; new ones are added.
+    """
+    return np.array([_find_kind(image, image_files) for image in images], np.int32)
+
+
+def _describe_image(image: Any, row_id: str) -> str:
+    if isinstance(image, ByteRange):
+        return f"{os.path.basename(image.path)}/{row_id}"
+    if isinstance(image, bytes):
+        return row_id if image else ""
+    return image or ""
+
+
+def _identify_image(image: Any) -> str | bytes:
     if isinstance(image, ByteRange):
         return f"{os.path.basename(image.path)}:{image.offset}:{image.length}"
-    return hashlib.sha256(image).digest() if isinstance(image, bytes) else image or ""
+    return hashlib.sha256(image).digest() if isinstance(image, bytes) else image
 
 
-def get_kind(image: Any, image_files: dict[str, int]) -> int:
-    """Returns the code of where an image is, `columns.IS_PATH` and others."""
+def _find_kind(image: Any, image_files: dict[str, int]) -> int:
     if not image:
         return columns.NO_IMAGE
     if isinstance(image, ByteRange):
         return image_files.setdefault(image.path, len(image_files))
     return columns.IS_PATH if isinstance(image, str) else columns.IS_KEPT
+
+
+def _parse_split(cell: Any) -> int:
+    return SPLIT_CODES[cell_checks.parse_split(cell)]
 
 
 def _parse_text(cell: Any) -> str | bytes:
@@ -196,17 +252,17 @@ def _parse_id(cell: Any) -> str:
 
 def _parse_image(cell: Any) -> Any:
     """Takes bytes for an image and a text for a path."""
-    if isinstance(cell, ByteRange):
+    if isinstance(cell, ByteRange | bytes):
         return cell
-    return cell if isinstance(cell, bytes) else cell_checks.parse_path(cell)
+    return cell_checks.parse_path(cell)
 
 
-def _parse_manifest_path(cell: Any) -> Any:
+def _parse_path(cell: Any) -> Any:
     return cell if isinstance(cell, ByteRange) else cell_checks.parse_path(cell)
 
 
 _IMAGE_PARSERS: dict[str, Callable[[Any], Any]] = {
-    "path": _parse_manifest_path,
+    "path": _parse_path,
     "bytes": cell_checks.parse_bytes,
     "base64": cell_checks.parse_base64,
     "any": _parse_image,

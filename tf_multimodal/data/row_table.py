@@ -6,6 +6,7 @@ numbers and `facts.json` the rest. Memory holds the numbers alone: some 50 bytes
 """
 
 import collections
+import functools
 import json
 import pathlib
 import threading
@@ -69,7 +70,7 @@ class RowTableWriter:
         self, numbers: Mapping[str, np.ndarray], facts: Mapping[str, Any]
     ) -> None:
         """Writes the columns of numbers, and what JSON can hold; again: anew."""
-        np.savez(self._folder / NUMBERS, **numbers)
+        np.savez(self._folder / NUMBERS, allow_pickle=False, **numbers)
         text = json.dumps(facts, ensure_ascii=False)
         (self._folder / FACTS).write_text(text, encoding="utf-8")
 
@@ -83,19 +84,25 @@ class RowTable:
 
     Attributes:
         folder: where it lies.
-        numbers: by name, arrays.
-        facts: what `write_numbers` was given.
     """
 
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder
-        self.facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-        with np.load(folder / NUMBERS) as numbers:
-            self.numbers = {name: numbers[name] for name in numbers.files}
         # No memory map: pages that were touched would count as memory.
         self._texts = pa.ipc.open_file(pa.OSFile(str(folder / TEXTS)))
         self._cached: collections.OrderedDict[int, pa.RecordBatch]
         self._cached, self._lock = collections.OrderedDict(), threading.Lock()
+
+    @functools.cached_property
+    def facts(self) -> dict[str, Any]:
+        """What `write_numbers` was given."""
+        return json.loads((self.folder / FACTS).read_text(encoding="utf-8"))
+
+    @functools.cached_property
+    def numbers(self) -> dict[str, np.ndarray]:
+        """The columns of numbers by name."""
+        with np.load(self.folder / NUMBERS) as numbers:
+            return {name: numbers[name] for name in numbers.files}
 
     def get_cell(self, column: str, row: int) -> Any:
         """Returns the bytes of a text, or a list of them."""

@@ -1,7 +1,7 @@
 """Splits fixed by a hash: whole groups, every class in its share."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -46,15 +46,16 @@ def assign_parts(
         )
     codes_of: dict[str, int] = {}
     codes = [codes_of.setdefault(str(group), len(codes_of)) for group in groups]
+    names = [name.encode(errors="surrogatepass") for name in codes_of]
     return deal_groups(
-        np.asarray(labels), np.array(codes, np.int64), list(codes_of), shares, salt
+        np.asarray(labels), np.array(codes, np.int64), names, shares, salt
     )
 
 
 def deal_groups(
     labels: np.ndarray,
     codes: np.ndarray,
-    names: Sequence[str],
+    names: Sequence[bytes],
     fractions: Sequence[float] | np.ndarray,
     salt: str = "split",
 ) -> np.ndarray:
@@ -63,7 +64,7 @@ def deal_groups(
     Args:
         labels: int [n].
         codes: int64 [n], the number of each row's group.
-        names: of the groups; those that have no row are not looked at.
+        names: of the groups, UTF-8; those that have no row are not looked at.
         fractions: share of each part.
         salt: another salt gives another assignment.
 
@@ -72,8 +73,8 @@ def deal_groups(
     """
     groups, codes, sizes = np.unique(codes, return_inverse=True, return_counts=True)
     strata = _find_strata(labels, codes, len(groups))
-    hashes = _hash_names(salt, [names[group] for group in groups.tolist()])
-    order = np.lexsort((*hashes.T[::-1], strata))
+    hashes = _hash_names(salt, (names[group] for group in groups.tolist()))
+    order = _sort(strata, hashes)
     shares = np.asarray(fractions, np.float64)
     parts = np.zeros(len(groups), np.int64)
     lacking = np.zeros(len(shares))
@@ -120,10 +121,18 @@ def assign_splits(
     return names[assign_parts(labels, groups, fractions)]
 
 
-def _hash_names(salt: str, names: Sequence[str]) -> np.ndarray:
+def _sort(strata: np.ndarray, hashes: np.ndarray) -> np.ndarray:
+    """Returns the order by stratum, then by hash."""
+    order = np.lexsort((hashes[:, 0], strata))
+    first, ordered = hashes[order, 0], strata[order]
+    if np.any((first[1:] == first[:-1]) & (ordered[1:] == ordered[:-1])):
+        return np.lexsort((*hashes.T[::-1], strata))  # the first 8 bytes do not do
+    return order
+
+
+def _hash_names(salt: str, names: Iterable[bytes]) -> np.ndarray:
     """Returns uint64 [n, 4], in the order of the names' SHA-256."""
-    digests = b"".join(
-        hashlib.sha256((salt + name).encode(errors="surrogatepass")).digest()
-        for name in names
-    )
-    return np.frombuffer(digests, ">u8").reshape(len(names), 4)
+    digests, start = bytearray(), salt.encode()
+    for name in names:
+        digests += hashlib.sha256(start + name).digest()
+    return np.frombuffer(digests, ">u8").reshape(-1, 4)

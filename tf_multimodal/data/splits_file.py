@@ -3,6 +3,8 @@
 import csv
 import dataclasses
 import hashlib
+import itertools
+import operator
 import pathlib
 import sys
 from collections.abc import Iterator
@@ -44,10 +46,9 @@ def write_splits(path: str | pathlib.Path, source: Source) -> None:
     ):
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
-        for identity, group, row in zip(
-            source.ids, source.groups, _make_rows(source), strict=True
-        ):
-            writer.writerow((identity, row.split, row.label, group, row.fingerprint))
+        labels, fingerprints = _name_labels(source), _make_fingerprints(source)
+        columns = source.ids, source.splits, labels, source.groups, fingerprints
+        writer.writerows(zip(*columns, strict=True))
 
 
 def read_splits(path: str | pathlib.Path) -> dict[str, PinnedRow]:
@@ -56,28 +57,7 @@ def read_splits(path: str | pathlib.Path) -> dict[str, PinnedRow]:
     Raises:
         SplitsError: the file is missing or not such a file.
     """
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise SplitsError(
-            f"There is no {path}: which rows were trained on is not known, so that "
-            "no split can be evaluated."
-        )
-    rows: dict[str, PinnedRow] = {}
-    with open(path, encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        if not set(COLUMNS) <= set(reader.fieldnames or ()):
-            raise SplitsError(
-                f"{path} must have the columns {', '.join(COLUMNS)}. Received: "
-                f"{reader.fieldnames}"
-            )
-        for row in reader:
-            if row["split"] not in spec.SPLITS:
-                raise SplitsError(
-                    f"{path}, line {reader.line_num}: the split must be one of "
-                    f"{', '.join(spec.SPLITS)}. Received: {row['split']!r}"
-                )
-            rows[row["id"]] = PinnedRow(*(row[key] for key in PinnedRow._fields))
-    return rows
+    return dict(_read_rows(path))
 
 
 def pin_splits(
@@ -101,17 +81,9 @@ def pin_splits(
             f"The classes of {source.name} are not those of the run of {path}. "
             f"Expected {', '.join(classes)}. Received {', '.join(source.classes)}."
         )
-    known = read_splits(path)
-    missing = sorted(known.keys() - set(source.ids))
-    if missing:
-        raise SplitsError(
-            f"{len(missing)} of the {len(known)} rows in {path} are not in "
-            f"{source.name}, among them {', '.join(missing[:NAMED])}. {ADVICE}"
-        )
-    _check_unchanged(source, known, path)
-    splits = np.array(
-        [known[i].split if i in known else "" for i in source.ids], object
-    )
+    splits = _match_in_order(source, path)
+    if splits is None:
+        splits = _match_by_id(source, path)
     unknown = int((splits == "").sum())
     if unknown:
         print(
@@ -122,33 +94,89 @@ def pin_splits(
     return dataclasses.replace(source, splits=splits)
 
 
-def _make_rows(source: Source) -> Iterator[PinnedRow]:
-    for index, (split, text, file) in enumerate(
-        zip(source.splits, source.texts, source.files, strict=True)
-    ):
-        label = _name_labels(source, index)
-        yield PinnedRow(split, label, _compute_fingerprint(text, file))
+def _read_rows(path: str | pathlib.Path) -> Iterator[tuple[str, PinnedRow]]:
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise SplitsError(
+            f"There is no {path}: which rows were trained on is not known, so that "
+            "no split can be evaluated."
+        )
+    with open(path, encoding="utf-8", newline="") as file:
+        reader = csv.reader(file)
+        header = next(reader, [])
+        if not set(COLUMNS) <= set(header):
+            raise SplitsError(
+                f"{path} must have the columns {', '.join(COLUMNS)}. Received: {header}"
+            )
+        get_cells = operator.itemgetter(*map(header.index, ("id", *PinnedRow._fields)))
+        for cells in reader:
+            identity, split, label, fingerprint = get_cells(cells)
+            if split not in spec.SPLITS:
+                raise SplitsError(
+                    f"{path}, line {reader.line_num}: the split must be one of "
+                    f"{', '.join(spec.SPLITS)}. Received: {split!r}"
+                )
+            yield identity, PinnedRow(sys.intern(split), label, fingerprint)
 
 
-def _name_labels(source: Source, index: int) -> str:
-    """Returns a row's class; of several their names joined, empty for none."""
+def _match_in_order(source: Source, path: str | pathlib.Path) -> np.ndarray | None:
+    """Returns the splits if the rows are those of the file, one by one; else None.
+
+    So it is where nothing has changed, and no row need be held in memory.
+    """
+    splits = np.empty(len(source), object)
+    now = zip(source.ids, _name_labels(source), _make_fingerprints(source), strict=True)
+    pairs = itertools.zip_longest(_read_rows(path), now)
+    for place, (pinned, row) in enumerate(pairs):
+        if pinned is None or row is None:
+            return None
+        identity, (split, label, fingerprint) = pinned
+        if row != (identity, label, fingerprint):
+            return None
+        splits[place] = split
+    return splits
+
+
+def _match_by_id(source: Source, path: str | pathlib.Path) -> np.ndarray:
+    """Returns the splits of the rows by their ids; empty where a row is new."""
+    known = read_splits(path)
+    missing = sorted(known.keys() - set(source.ids))
+    if missing:
+        raise SplitsError(
+            f"{len(missing)} of the {len(known)} rows in {path} are not in "
+            f"{source.name}, among them {', '.join(missing[:NAMED])}. {ADVICE}"
+        )
+    _check_unchanged(source, known, path)
+    splits = [known[i].split if i in known else "" for i in source.ids]
+    return np.array(splits, object)
+
+
+def _name_labels(source: Source) -> Iterator[str]:
+    """Yields each row's class; of several their names joined, empty for none."""
     if source.label_sets is None:
-        return source.classes[source.labels[index]]
-    found = np.flatnonzero(source.label_sets.get(np.array([index]))[0])
-    return SEPARATOR.join(source.classes[label] for label in found)
+        yield from map(source.classes.__getitem__, source.labels.tolist())
+        return
+    for index in range(len(source)):
+        found = np.flatnonzero(source.label_sets.get(np.array([index]))[0])
+        yield SEPARATOR.join(source.classes[label] for label in found)
 
 
-def _compute_fingerprint(text: str | bytes, file: str) -> str:
-    """Returns 12 hexadecimal digits: of the text alone, rows without one are alike."""
-    data = f"{text}\x1f{file}".encode(errors="surrogatepass")
-    return hashlib.sha256(data).hexdigest()[:12]
+def _make_fingerprints(source: Source) -> Iterator[str]:
+    """Yields 12 hexadecimal digits a row: of the text alone, many rows are alike."""
+    for text, file in zip(source.texts, source.files, strict=True):
+        data = f"{text!s}\x1f{file}".encode(errors="surrogatepass")
+        yield hashlib.sha256(data).hexdigest()[:12]
 
 
 def _check_unchanged(
     source: Source, known: dict[str, PinnedRow], path: str | pathlib.Path
 ) -> None:
     changed = []
-    for identity, row in zip(source.ids, _make_rows(source), strict=True):
+    rows = zip(
+        source.ids, _name_labels(source), _make_fingerprints(source), strict=True
+    )
+    for identity, label, fingerprint in rows:
+        row = PinnedRow("", label, fingerprint)
         old = known.get(identity, row)
         if old.label != row.label:
             changed.append(f"{identity} (label {old.label!r}, now {row.label!r})")

@@ -59,16 +59,17 @@ class CsvTable:
                     yield block
 
 
-def _open_table(file: IO[bytes], path: str) -> "csv._reader":
+def _open_table(file: IO[bytes], path: str) -> Any:
+    """Returns a `csv.reader`."""
     # Bytes that are not UTF-8 become surrogates, which `cells.to_text` turns back.
     text = io.TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="")
     delimiter = "\t" if path.lower().endswith(TSV_SUFFIXES) else ","
     return csv.reader(text, delimiter=delimiter, strict=True)
 
 
-def _read_header(reader: "csv._reader", path: str) -> list[str]:
+def _read_header(reader: Any, path: str) -> list[str]:
     try:
-        header = next(reader, [])
+        header: list[str] = next(reader, [])
     except csv.Error as error:
         raise _make_error(path, reader.line_num, error) from error
     twice = sorted({name for name in header if header.count(name) > 1})
@@ -109,7 +110,7 @@ def _read_blocks(
         raise ValueError(f"{path} has no rows below its header.")
 
 
-def _take_rows(reader: "csv._reader", file: IO[bytes], path: str) -> list[list[str]]:
+def _take_rows(reader: Any, file: IO[bytes], path: str) -> list[list[str]]:
     """Returns the next rows, bounded in rows and in bytes."""
     rows: list[list[str]] = []
     limit = file.tell() + cells.BLOCK_BYTES
