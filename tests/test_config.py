@@ -100,6 +100,13 @@ def test_parts_of_a_mixture_have_known_keys():
         ({"data.mixture.own.folder": "b"}, "mixture.own must name exactly one"),
         ({"data.mixture.own.weight": 0.0}, "mixture.own.weight"),
         ({"data.folder": "b"}, "also: config.data.folder"),
+        ({"data.text_template": "{a}"}, "also: config.data.text_template"),
+        ({"data.columns.text": "a"}, "also: config.data.columns.text"),
+        (
+            {"data.mixture.own.text_template": "{a}"}
+            | {"data.mixture.own.columns.captions": ("a", "b")},
+            "own.columns.captions and .*own.text_template exclude",
+        ),
         ({"data.service": "grpc://a:1", "deterministic": True}, "config.data.service"),
     ],
 )

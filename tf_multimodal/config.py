@@ -330,16 +330,29 @@ def _check_sources(config: ml_collections.ConfigDict) -> None:
                 f"{', '.join(f'{prefix}.{key}' for key in SOURCES)}. "
                 f"Received: {', '.join(given) or 'none'}"
             )
+        if part.columns.captions and part.text_template:
+            raise ValueError(
+                f"{prefix}.columns.captions and {prefix}.text_template exclude each "
+                "other: a row has several captions or one text. Unset one of them."
+            )
         if name and not 0 < part.weight < float("inf"):
             raise ValueError(
                 f"{prefix}.weight must be a positive number. Received: {part.weight!r}"
             )
-    given = [key for key in SOURCES if _get(config.data, key)]
-    if config.data.mixture and given:
-        raise ValueError(
-            "config.data.mixture takes the place of the single sources. Received "
-            f"also: {', '.join(f'config.data.{key}' for key in given)}"
-        )
+    if config.data.mixture:
+        defaults = _flatten(get_default_config().data.to_dict())
+        given = [
+            key
+            for key, value in _flatten(config.data.to_dict()).items()
+            if key.partition(".")[0] in set(PART_KEYS) - {"class_map"}
+            and value != defaults[key]
+        ]
+        if given:
+            raise ValueError(
+                "config.data.mixture takes the place of the single source: each part "
+                "states its own settings (`make_mixture_part`). Received also: "
+                f"{', '.join(f'config.data.{key}' for key in given)}"
+            )
 
 
 def _get(config: ml_collections.ConfigDict, key: str) -> Any:
