@@ -1,7 +1,10 @@
 import csv
+import json
 
 import audit_samples
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tf_multimodal.config import get_default_config
@@ -61,9 +64,17 @@ def make_config(path):
     return config
 
 
+def audit(config):
+    return checkup.audit_source(config, checkup.load_audited_source(config))
+
+
 def fix(config):
-    found = checkup.audit_source(config, checkup.load_audited_source(config))
-    return fixed_manifest.write_fixed_manifest(config, found)
+    return fixed_manifest.ManifestCleaner(config).write(audit(config))
+
+
+def list_written(folder):
+    names = sorted(path.name for path in folder.iterdir())
+    return [name for name in names if "fixed" in name or "removed" in name]
 
 
 def test_each_bad_row_is_removed_with_its_reason_and_counts_add_up(manifest):
@@ -140,7 +151,6 @@ def test_given_splits_stay_but_for_groups_that_cross_them(manifest, tmp_path):
     [
         ({"manifest": "", "folder": "photos"}, "config.data.manifest is not set"),
         ({"manifest": "*.csv"}, "2 files"),
-        ({"image_encoding": "bytes"}, "cannot hold images"),
     ],
 )
 def test_sources_that_are_no_single_manifest_are_refused(manifest, change, message):
@@ -150,18 +160,125 @@ def test_sources_that_are_no_single_manifest_are_refused(manifest, change, messa
         change = {"manifest": str(manifest.parent / change["manifest"])}
     config.data.update(change)
     with pytest.raises(ValueError, match=message):
-        fixed_manifest.check_fixable(config)
+        fixed_manifest.ManifestCleaner(config)
 
 
 def test_manifest_that_changed_meanwhile_leaves_nothing_behind(manifest):
     config = make_config(manifest)
-    found = checkup.audit_source(config, checkup.load_audited_source(config))
+    cleaner = fixed_manifest.ManifestCleaner(config)
+    found = audit(config)
+    # As many rows as before, in another order.
+    header, *rows = manifest.read_bytes().splitlines(keepends=True)
+    manifest.write_bytes(b"".join([header, *reversed(rows)]))
+    with pytest.raises(ValueError, match="has changed since the audit began"):
+        cleaner.write(found)
+    assert not list_written(manifest.parent)
+
+
+def test_manifest_that_changes_while_it_is_written_leaves_nothing_behind(manifest):
+    cleaner = fixed_manifest.ManifestCleaner(make_config(manifest))
+    found = audit(make_config(manifest))
+    read_rows = cleaner._file.read_rows
+
+    def read_and_change():
+        yield from read_rows()
+        manifest.write_bytes(manifest.read_bytes() + b"1.png,more,cat,\n")
+
+    cleaner._file.read_rows = read_and_change
+    with pytest.raises(ValueError, match="has changed since the audit began"):
+        cleaner.write(found)
+    assert not list_written(manifest.parent)
+
+
+@pytest.mark.parametrize("name", ["pairs.fixed.csv", "pairs.removed.csv"])
+def test_files_of_an_earlier_run_stay_unless_told(manifest, name):
+    config = make_config(manifest)
+    manifest.with_name(name).write_text("mine")
+    with pytest.raises(FileExistsError, match=f"{name} is there already"):
+        fixed_manifest.ManifestCleaner(config)
+    assert manifest.with_name(name).read_text() == "mine"
+    cleaner = fixed_manifest.ManifestCleaner(config, overwrite=True)
+    assert cleaner.write(audit(config)).kept == 25
+
+
+def test_rows_that_the_class_map_leaves_out_are_named(manifest, tmp_path):
+    (tmp_path / "map.csv").write_text("label,class\ndog,\nbird,wings\ncat,paws\n")
     with manifest.open("a") as file:
-        file.write("1.png,one more,cat,\n")
-    with pytest.raises(ValueError, match="has changed: it had 32 rows, and now has 33"):
-        fixed_manifest.write_fixed_manifest(config, found)
-    names = sorted(path.name for path in manifest.parent.glob("*"))
-    assert not [name for name in names if "fixed" in name or "removed" in name]
+        file.write("1.png,a dog,dog,\n2.png,two dogs,dog,\n")
+    config = make_config(manifest)
+    config.data.class_map = str(tmp_path / "map.csv")
+    found = audit(config)
+    assert found.summary["source"]["rows_read"] == 34
+    assert found.summary["source"]["excluded_by_class_map"] == 2
+    result = fixed_manifest.ManifestCleaner(config).write(found)
+    assert (result.kept, result.removed) == (25, 9)
+    removed = read_table(result.removed_path)
+    assert len(removed) == 9
+    assert {**removed[-2]} == {
+        "row": "34",
+        "id": "",
+        "file": "1.png",
+        "reason": f"{tmp_path / 'map.csv'} leaves rows of the label 'dog' out.",
+    }
+    assert len(read_table(result.path)) == 25
+
+
+def make_list_rows():
+    """24 rows with lists of labels and captions, one of them again, and a bad one."""
+    rows = [
+        {
+            "file": f"{i}.png",
+            "titles": [f"text {i}", f"title {i}"],
+            "classes": ["bird", "cat"][: 1 + i % 2],
+            "size": i * 1.5,
+        }
+        for i in range(GOOD)
+    ]
+    return [*rows, rows[3], {**rows[4], "file": "gone.png"}]
+
+
+def make_list_config(path):
+    config = make_config(path)
+    config.data.columns.text = config.data.columns.label = ""
+    config.data.columns.labels = "classes"
+    config.data.columns.captions = ("titles",)
+    return config
+
+
+def test_json_lines_keep_lists_and_numbers(manifest):
+    path = manifest.with_name("lists.jsonl")
+    rows = make_list_rows()
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows) + "no JSON\n")
+    result = fix(make_list_config(path))
+    assert result.path == manifest.with_name("lists.fixed.jsonl")
+    kept = [json.loads(line) for line in result.path.read_text().splitlines()]
+    assert [{key: row[key] for key in rows[0]} for row in kept] == rows[:GOOD]
+    assert {row["split"] for row in kept} == {"train", "validation", "test"}
+    removed = read_table(manifest.with_name("lists.removed.csv"))
+    assert [row["row"] for row in removed] == ["25", "26", "27"]
+    assert "not JSON" in removed[2]["reason"]
+    config = make_list_config(result.path)
+    config.data.columns.split, config.data.columns.group = "split", "group"
+    source = checkup.load_audited_source(config)
+    assert (len(source), source.left_out) == (GOOD, ())
+
+
+def test_parquet_keeps_types_and_images(manifest):
+    rows = make_list_rows()[:-1]
+    for row in rows:
+        row["file"] = manifest.with_name(row["file"]).read_bytes()
+    path = manifest.with_name("lists.parquet")
+    table = pa.Table.from_pylist([{**row, "group": i} for i, row in enumerate(rows)])
+    pq.write_table(table, path)
+    config = make_list_config(path)
+    config.data.image_encoding = "bytes"
+    config.data.columns.group = "group"
+    result = fix(config)
+    new = pq.read_table(result.path)
+    names = ["file", "titles", "classes", "size"]
+    assert new.select(names).equals(table.select(names)[:GOOD])
+    assert new.column_names == [*names, "group", "split"]
+    assert result.removed == 1
 
 
 @pytest.mark.slow
@@ -188,6 +305,11 @@ def test_command_writes_report_and_fixed_manifest(manifest, run_command, tmp_pat
     assert (tmp_path / "audit" / "audit.html").is_file()
     assert (tmp_path / "audit" / "audit.json").is_file()
     assert "100%" in result.stderr
+    result = run_command(*arguments, expect=1)
+    assert "pairs.fixed.csv is there already" in result.stderr.splitlines()[-1]
+    assert "rows/s" not in result.stderr and "Rows:" not in result.stderr  # not audited
+    result = run_command(*arguments, "--overwrite")
+    assert "Of 32 rows 25 are in" in result.stdout
     result = run_command(*arguments, "--config.data.manifest=gone.csv", expect=1)
     assert result.stderr.strip().splitlines()[-1].startswith("Error: There is no file")
     assert "Traceback" not in result.stderr

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tf_multimodal.data.caption.filling import Filling, choose_output
-from tf_multimodal.data.caption.manifest_file import open_manifest
+from tf_multimodal.data.manifest_file import open_manifest
 
 EMPTY_REASONS = {
     "5": "does not decode",
@@ -121,13 +121,15 @@ def test_does_not_mix_captions_of_two_settings(manifest):
 def test_a_filled_manifest_can_be_filled_again(manifest, tmp_path):
     first = fill(manifest, FakeCaptioner())
     (tmp_path / "gone.png").write_bytes((tmp_path / "0.png").read_bytes())
-    second = read_csv(fill(first.path, FakeCaptioner()).path)
+    filled = fill(first.path, FakeCaptioner())
+    second = read_csv(filled.path)
     sources = {name: row["text_source"] for name, row in second.items()}
     assert (sources["a"], sources["b"], sources["e"]) == (
         "original",
         "generated",
         "generated",
     )
+    assert (filled.original, filled.generated, filled.left_empty) == (2, 4, 3)
 
 
 def test_an_empty_caption_is_named(manifest):
@@ -171,6 +173,33 @@ def test_json_lines(manifest, tmp_path):
     assert new[1] == rows[1] | {"text_source": "original", "text_model": ""}
 
 
+def test_columns_of_json_lines_are_those_of_many_rows(manifest, tmp_path):
+    rows = [{"id": "a"}, {"id": "b", "meta": {"image": "1.png"}}]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    filled = fill(path, FakeCaptioner(), image_column="meta.image")
+    new = [json.loads(line) for line in filled.path.read_text().splitlines()]
+    assert [row["text"] for row in new] == ["", "height 13"]
+    assert new[1]["meta"] == rows[1]["meta"]
+
+
+def test_parquet_text_that_is_no_utf8_keeps_its_bytes(manifest, tmp_path):
+    notes = pa.array([b"caf\xe9", "猫".encode()]).view(pa.string())
+    path = tmp_path / "pairs.parquet"
+    pq.write_table(pa.table({"image": ["1.png", "2.png"], "note": notes}), path)
+    new = pq.read_table(fill(path, FakeCaptioner()).path)
+    assert new["note"].combine_chunks().equals(notes)
+    assert new["text"].to_pylist() == ["height 13", "height 14"]
+
+
+def test_parquet_with_a_column_twice_is_refused(tmp_path):
+    path = tmp_path / "pairs.parquet"
+    columns = [pa.array(["1.png"]), pa.array(["x"]), pa.array(["y"])]
+    pq.write_table(pa.Table.from_arrays(columns, ["image", "n", "n"]), path)
+    with pytest.raises(ValueError, match="There twice: 'n'"):
+        fill(path, FakeCaptioner())
+
+
 def test_parquet_of_bytes(manifest, tmp_path):
     data = [(tmp_path / f"{n}.png").read_bytes() for n in (1, 2)]
     table = pa.table({"image": data, "text": [None, "a cat"], "n": pa.array([1, 2])})
@@ -190,6 +219,7 @@ def test_parquet_of_bytes(manifest, tmp_path):
         (b"image,text\na.png\n", "row 2: 1 cells, expected 2"),
         (b'image,text\na.png,"a\n', "not a well-formed table"),
         (b"picture,text\na.png,\n", "no column 'image'"),
+        (b"image,text,n,n\na.png,,1,2\n", "Twice in the header: 'n'"),
     ],
 )
 def test_a_table_that_cannot_be_read_is_an_error(tmp_path, content, message):
@@ -217,7 +247,9 @@ def test_base64(manifest, tmp_path):
 
     cell = base64.b64encode((tmp_path / "1.png").read_bytes()).decode()
     path = tmp_path / "cells.csv"
-    path.write_text(f"image,text\n{cell},\n?,\n")
+    url = f"data:image/png;base64,{cell}"
+    broken = "\n".join(cell[i : i + 76] for i in range(0, len(cell), 76))
+    path.write_text(f'image,text\n{cell},\n"{url}",\n"{broken}",\n?,\n')
     filled = fill(path, FakeCaptioner(), image_encoding="base64")
-    assert (filled.generated, filled.left_empty) == (1, 1)
+    assert (filled.generated, filled.left_empty) == (3, 1)
     assert "not base64" in filled.left_empty_path.read_text(encoding="utf-8")

@@ -31,15 +31,25 @@ RULES = (
         ("text == 'one' or word_count in [7, 9]", [0, 2]),
         ("word_count not in (7, 9)", [0, 1]),
         ("watermark_score > -1", [0, 1, 2]),
+        ("-width < -250 and +width > 300", [0, 2]),
+        ("-(width + height) > -600", [1]),
+        ("not (word_count in [7])", [0, 1]),
+        ("not (word_count not in [7])", [2]),
+        ("(word_count in [7]) == False", [0, 1]),
+        ("aesthetic_score_laion_v2 != 1", [0, 1, 2]),
+        ("not (aesthetic_score_laion_v2 > 1)", [0, 1, 2]),
+        ("not (aesthetic_score_laion_v2 in [1])", [0, 1, 2]),
+        ("not (num_faces / num_faces > 1)", [1]),
     ],
 )
 def test_conditions(condition, expected):
     rows = [
-        make_row(0, "one"),
+        make_row(0, "one", word_count=5),
         make_row(1, "two", num_faces=2, width=250),
         make_row(2, "three", width=600, word_count=7, clip_similarity_vitb32=0.2),
     ]
-    rows.append({"id": 3})  # empty cells meet no condition, nor its opposite
+    # Empty cells meet no condition, nor its opposite.
+    rows.append({"id": 3, "aesthetic_score_laion_v2": float("nan")})
     table = pa.Table.from_pylist(rows, METADATA)
     kept = table.filter(parse_condition(condition, METADATA))
     assert kept["id"].to_pylist() == expected
@@ -56,7 +66,12 @@ def test_conditions(condition, expected):
         ("__import__('os').system('true') > 0", "not of the language"),
         ("text.upper() == 'A'", "not of the language"),
         ("width ** 9 > 1", "not of the language"),
-        ("width in 3", "no list of values"),
+        ("width in 3", "`3` is no list of numbers or texts"),
+        ("width in height", "`height` is no list of numbers or texts"),
+        ("width in [1, height]", r"`\[1, height\]` is no list of numbers or texts"),
+        ("text in ['x', None]", r"`\['x', None\]` is no list of numbers or texts"),
+        ("width in [1, 'x']", "is no condition on a row: Could not convert 'x'"),
+        ("width > 99999999999999999999", "is no condition on a row: .*too"),
         ("width is None", "compared in a way not known"),
     ],
 )

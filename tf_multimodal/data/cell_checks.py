@@ -5,6 +5,8 @@ import binascii
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from tf_multimodal.data import files, spec
 from tf_multimodal.data.class_map import ClassMap, find_closest
 
@@ -29,29 +31,58 @@ class Memo(dict[Any, Any]):
 
 
 class SeenIds:
-    """Finds ids that stand twice, by their hashes."""
+    """Finds ids that stand twice, by their hashes; memory holds 16 bytes an id."""
 
     _ROWS = 2**40  # of a file, at most; file and row are kept as one number
 
     def __init__(self) -> None:
-        self._first: dict[int, int] = {}
+        # int64 [2, n] each, hashes in order and where they were met; few, as those of
+        # like size are joined.
+        self._runs: list[np.ndarray] = []
         self._files: dict[str, int] = {}
 
-    def check(self, row_id: str, file: str, row: int) -> None:
-        """Remembers an id.
+    def find(
+        self, ids: Sequence[str], file: str, rows: Sequence[int]
+    ) -> dict[int, str]:
+        """Remembers ids; returns what is wrong with those that were met before.
 
-        Raises:
-            ValueError: an earlier row has it, too; says which.
+        Args:
+            ids: of rows of one file.
+            file: its name; "": the source has only one.
+            rows: the rows' numbers, for the messages.
+
+        Returns:
+            The message by position in `ids`.
         """
-        place = self._files.setdefault(file, len(self._files)) * self._ROWS + row
-        first = self._first.setdefault(hash(row_id), place)
-        if first != place:
-            number, row = divmod(first, self._ROWS)
-            of_file = f" of {list(self._files)[number]}" if file else ""
-            raise ValueError(
-                f"received {row_id!r}, which row {row}{of_file} has too. Make it "
-                "unique."
-            )
+        number = self._files.setdefault(file, len(self._files))
+        places = number * self._ROWS + np.array(rows, np.int64)
+        hashes = np.array(list(map(hash, ids)), np.int64)
+        _, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+        met = places[first][inverse]
+        for run in self._runs:
+            at = np.minimum(np.searchsorted(run[0], hashes), run.shape[1] - 1)
+            met = np.where(run[0, at] == hashes, run[1, at], met)
+        is_new = met == places
+        new = first[is_new[first]]
+        self._add(np.stack([hashes[new], places[new]]))
+        return {
+            place: self._describe(ids[place], int(met[place]))
+            for place in np.flatnonzero(~is_new).tolist()
+        }
+
+    def _add(self, run: np.ndarray) -> None:
+        if not run.size:
+            return
+        self._runs.append(run)
+        while len(self._runs) > 1 and self._runs[-2].size <= 2 * self._runs[-1].size:
+            joined = np.concatenate(self._runs[-2:], axis=1)
+            self._runs[-2:] = [joined[:, np.argsort(joined[0])]]
+
+    def _describe(self, row_id: str, place: int) -> str:
+        number, row = divmod(place, self._ROWS)
+        name = list(self._files)[number]
+        of_file = f" of {name}" if name else ""
+        return f"received {row_id!r}, which row {row}{of_file} has too. Make it unique."
 
 
 class LabelNames:

@@ -45,6 +45,11 @@ class ClassMap:
                 self._add(cells, reader.line_num)
         except csv.Error as error:
             raise ValueError(f"{path}, line {reader.line_num}: {error}.") from error
+        if not self._class_of:
+            raise ValueError(
+                f"{path} names no label. Expected the header {','.join(COLUMNS)}, and "
+                "a line for each label."
+            )
         self.classes = tuple(dict.fromkeys(filter(None, self._class_of.values())))
 
     def get_class(self, label: str) -> str:

@@ -1,12 +1,13 @@
 """Columns of a source whose values are made when they are asked for."""
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from tf_multimodal.data import files
-from tf_multimodal.data.row_table import IMAGES, RowTable
+from tf_multimodal.data.row_table import IMAGES, RowTable, decode_text
 from tf_multimodal.data.source import Column
 
 # What `image_files` of a table holds where it is no position in the list of files.
@@ -81,7 +82,7 @@ def read_texts(table: RowTable, name: str, length: int) -> LazyColumn:
     return LazyColumn(
         length,
         lambda row: decode_text(table.get_cell(name, row)),
-        lambda: map(decode_text, table.iterate(name)),
+        lambda: table.iterate_texts(name),
     )
 
 
@@ -96,14 +97,6 @@ def read_lists(table: RowTable, name: str, length: int) -> LazyColumn:
         lambda row: decode(table.get_cell(name, row)),
         lambda: map(decode, table.iterate(name)),
     )
-
-
-def decode_text(data: bytes) -> str | bytes:
-    """Returns the text that UTF-8 bytes spell, or the bytes where they spell none."""
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return data
 
 
 def read_images(table: RowTable, root: str, length: int) -> LazyColumn:
@@ -128,8 +121,11 @@ def read_images(table: RowTable, root: str, length: int) -> LazyColumn:
             return b""
         if kind == IS_PATH:
             return _find_file(root, table.get_cell("file", row))
-        path = kept if kind == IS_KEPT else paths[kind]
-        return _read_range(path, int(offsets[row]), int(lengths[row]))
+        offset, length = int(offsets[row]), int(lengths[row])
+        if kind == IS_KEPT:
+            return _read_range(kept, offset, length, table.read_image)
+        read = functools.partial(files.read_range, paths[kind])
+        return _read_range(paths[kind], offset, length, read)
 
     return LazyColumn(length, get)
 
@@ -139,14 +135,18 @@ def _find_file(root: str, cell: bytes) -> bytes | str:
     try:
         path = files.resolve_inside(root, name)
         return path if files.is_read_by_tensorflow(path) else files.read_file(path)
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         return _make_unreadable(name, f"The image was refused: {error}")
+    except OSError as error:
+        return _make_unreadable(name, f"{name} cannot be read: {error}")
 
 
-def _read_range(path: str, offset: int, length: int) -> bytes | str:
+def _read_range(
+    path: str, offset: int, length: int, read: Callable[[int, int], bytes]
+) -> bytes | str:
     place = f"{path}, bytes {offset} to {offset + length}"
     try:
-        data = files.read_range(path, offset, length)
+        data = read(offset, length)
     except OSError as error:
         return _make_unreadable(place, f"{place}, cannot be read: {error}")
     if len(data) < length:

@@ -82,6 +82,17 @@ def normalize_text(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
+def normalize_texts(texts: Sequence[str]) -> list[str]:
+    """Returns `normalize_text` of each text; fast where white space is tidy."""
+    joined = "\0".join(texts).casefold()
+    keys = joined.split("\0")
+    is_tidy = " ".join(joined.split()) == joined
+    if is_tidy and " \0" not in joined and "\0 " not in joined:
+        if len(keys) == len(texts):
+            return keys
+    return list(map(normalize_text, texts))
+
+
 def pair_equal(keys: np.ndarray) -> np.ndarray:
     """Returns int64 [n, 2]: each row beside the first row that has its key."""
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)

@@ -19,6 +19,7 @@ from typing import IO, Any, NamedTuple, cast
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _MAGIC = re.compile(r"[*?\[]")
+_PIECE = 1 << 20  # bytes of a file that are hashed at once
 
 
 class FileStatus(NamedTuple):
@@ -150,6 +151,15 @@ def compute_fingerprint(paths: Iterable[str]) -> str:
         status = get_status(path)
         name = path if get_scheme(path) else os.path.abspath(path)
         digest.update(repr((name, *status)).encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def compute_sha256(path: str) -> str:
+    """Returns the SHA-256 of a file, hexadecimal; raises as `open_file` does."""
+    digest = hashlib.sha256()
+    with open_file(path) as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
     return digest.hexdigest()
 
 

@@ -13,6 +13,7 @@ import pathlib
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ import numpy as np
 from tf_multimodal.data import captions as captions_lib
 from tf_multimodal.data import columns, files, spec
 from tf_multimodal.data.class_map import ClassMap
+from tf_multimodal.data.garbage_collection import pause_collection
 from tf_multimodal.data.ingestion import Ingestion, name_reader
 from tf_multimodal.data.raw_rows import Reader
 from tf_multimodal.data.row_table import FACTS, RowTable
@@ -28,6 +30,8 @@ from tf_multimodal.data.source import LabelSets, LeftOutRow, Source
 
 FORMAT = 2  # of the tables in the cache; another one is not read
 _CACHED_NAMES = 4096  # of groups
+_WRITING = "writing-"  # begins the name of a folder that is no table, or no longer
+_ABANDONED_SECONDS = 24 * 3600  # without a change: its process was killed
 
 
 class KeyNames(NamedTuple):
@@ -91,10 +95,11 @@ def ingest_rows(
     place = pathlib.Path(cache_dir, "rows", *_make_key(reader, settings))
     if not (place / FACTS).is_file():
         place.parent.mkdir(parents=True, exist_ok=True)
-        folder = pathlib.Path(tempfile.mkdtemp(prefix="writing-", dir=place.parent))
+        folder = pathlib.Path(tempfile.mkdtemp(prefix=_WRITING, dir=place.parent))
         try:
             texts = [column for _, column in _list_text_columns(settings)]
-            Ingestion(reader, settings, folder, texts).run()
+            with pause_collection():
+                Ingestion(reader, settings, folder, texts).run()
             _move_into_place(folder, place)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -166,7 +171,7 @@ def _hash(text: str) -> str:
 
 
 def _move_into_place(folder: pathlib.Path, place: pathlib.Path) -> None:
-    """Moves a table to its place, and removes those of files that have changed."""
+    """Moves a table to its place, and removes what nobody will read."""
     try:
         folder.rename(place)
     except OSError:
@@ -174,8 +179,29 @@ def _move_into_place(folder: pathlib.Path, place: pathlib.Path) -> None:
             raise
     state = place.name.partition("-")[0]
     for old in place.parent.iterdir():
-        if not old.name.startswith((state, "writing-")):
-            shutil.rmtree(old, ignore_errors=True)
+        if old.name.startswith(_WRITING):
+            if _is_abandoned(old):
+                shutil.rmtree(old, ignore_errors=True)
+        elif not old.name.startswith(state):  # of files that have changed
+            _remove(old)
+
+
+def _is_abandoned(folder: pathlib.Path) -> bool:
+    try:
+        times = [path.stat().st_mtime for path in (folder, *folder.iterdir())]
+    except OSError:  # another process has just moved it
+        return False
+    return time.time() - max(times) > _ABANDONED_SECONDS
+
+
+def _remove(table: pathlib.Path) -> None:
+    """Removes a table; who is stopped on the way leaves no part of one."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix=_WRITING, dir=table.parent))
+    try:
+        table.rename(folder)
+    except OSError:  # another process was faster
+        pass
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _open_source(reader: Reader, table: RowTable) -> Source:

@@ -1,10 +1,10 @@
 """Writes the table of a reader's rows, block by block."""
 
 import collections
+import dataclasses
 import hashlib
 import os
 import pathlib
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -50,8 +50,10 @@ class Ingestion:
         self._writer = RowTableWriter(
             folder, {"id": False, "file": False, "text": False, **many, **groups}
         )
-        paths = getattr(reader, "paths", ()) or (reader.root + "/",)
-        self._folder_of_files = re.sub(r"[^/]*$", "", os.path.commonprefix(paths))
+        paths = getattr(reader, "paths", ())
+        self._has_one_file = len(paths) == 1
+        prefix = os.path.commonprefix(paths or (reader.root + "/",))
+        self._folder_of_files = prefix[: prefix.rfind("/") + 1]
         self._numbers: dict[str, list[np.ndarray]] = collections.defaultdict(list)
         self._image_files: dict[str, int] = {}
         self._seen_ids = cell_checks.SeenIds()
@@ -78,6 +80,8 @@ class Ingestion:
         self._finish()
 
     def _add(self, raw: RawRows) -> None:
+        if self._has_one_file:
+            raw = dataclasses.replace(raw, file="")  # goes without saying
         for problem in raw.problems:
             self._leave_out(raw, LeftOutRow("", problem.row, "", problem.reason))
         if not raw.rows:
@@ -135,7 +139,7 @@ class Ingestion:
             longest = max(map(len, texts["captions"]), default=0)
             self._num_captions = max(self._num_captions, longest)
         self._writer.append(texts | {"file": block.describe_images()})
-        identities = row_block.identify_images(values["image"])
+        identities = block.identify_images()
         for key, column in (
             ("id", values["id"]),
             ("text", values["text"]),
@@ -144,15 +148,15 @@ class Ingestion:
             self._digests[key].update(_join(column))
 
     def _write_numbers(self, block: row_block.RowBlock) -> None:
-        values, images = block.values, block.values["image"]
-        offsets, lengths = self._keep_images(images)
+        values = block.values
+        offsets, lengths = self._keep_images(block)
         numbers = {
             "rows": np.array(block.rows, np.int64),
-            "image_files": row_block.find_kinds(images, self._image_files),
+            "image_files": block.find_kinds(self._image_files),
             "image_offsets": offsets,
             "image_lengths": lengths,
-            "text_keys": row_block.hash_texts(values["text"]),
-            "image_keys": row_block.hash_images(images),
+            "text_keys": block.hash_texts(),
+            "image_keys": block.hash_images(),
         }
         for key, name, default, dtype in (
             ("label", "labels", -1, np.int32),
@@ -172,12 +176,12 @@ class Ingestion:
         for name, array in numbers.items():
             self._numbers[name].append(array)
 
-    def _keep_images(self, images: list[Any]) -> np.ndarray:
+    def _keep_images(self, block: row_block.RowBlock) -> np.ndarray:
         """Returns offset and length of each image inside a file, int64 [2, n]."""
-        places = np.zeros((2, len(images)), np.int64)
-        if all(type(image) is str for image in images):
+        places = np.zeros((2, len(block.rows)), np.int64)
+        if block.are_images_paths():
             return places
-        for row, image in enumerate(images):
+        for row, image in enumerate(block.values["image"]):
             if isinstance(image, ByteRange):
                 places[:, row] = image.offset, image.length
             elif isinstance(image, bytes):
@@ -317,7 +321,7 @@ class Ingestion:
 
 def name_reader(reader: Reader) -> str:
     """Returns the name of a reader for an error: the path of its only file."""
-    paths = getattr(reader, "paths", ())
+    paths: Sequence[str] = getattr(reader, "paths", ())
     return paths[0] if len(paths) == 1 else reader.name
 
 

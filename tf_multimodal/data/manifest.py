@@ -54,5 +54,6 @@ def read_manifest(
     reader = open_manifest(os.fspath(path), names.source or SETTING)
     folder = tempfile.TemporaryDirectory(prefix="rows-")
     source = ingest_rows(reader, settings, folder.name)
-    weakref.finalize(source, folder.cleanup)
+    # What is made of the source, by `dataclasses.replace`, keeps its images.
+    weakref.finalize(source.images, folder.cleanup)
     return source

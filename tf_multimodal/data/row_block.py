@@ -62,13 +62,12 @@ class RowBlock:
         """Finds rows whose id an earlier row has."""
         if "id" not in self.settings.columns:
             return
-        for place, row_id in enumerate(self.values["id"]):
-            if place in self.reasons or place in self.excluded:
-                continue
-            try:
-                seen.check(row_id, self.raw.file, self.rows[place])
-            except ValueError as error:
-                self.reasons[place] = (self.settings.columns["id"], str(error))
+        unused = self.reasons.keys() | self.excluded
+        used = [place for place in range(len(self.rows)) if place not in unused]
+        ids = [self.values["id"][place] for place in used]
+        rows = [self.rows[place] for place in used]
+        for number, reason in seen.find(ids, self.raw.file, rows).items():
+            self.reasons[used[number]] = (self.settings.columns["id"], reason)
 
     def remove_bad(self) -> None:
         """Takes out the rows that cannot be used, and those that are left out."""
@@ -80,13 +79,55 @@ class RowBlock:
         for role, values in self.values.items():
             self.values[role] = [values[place] for place in kept]
 
+    def are_images_paths(self) -> bool:
+        """Whether each image is a file of its own, or missing."""
+        return set(map(type, self.values["image"])) <= {str}
+
     def describe_images(self) -> list[str]:
         """Returns the images' files as written; of one inside a file, its id."""
         images = self.values["image"]
-        if all(type(image) is str for image in images):
+        if self.are_images_paths():
             return images
         pairs = zip(images, self.values["id"], strict=True)
         return [_describe_image(image, row_id or "") for image, row_id in pairs]
+
+    def identify_images(self) -> Sequence[str | bytes]:
+        """Returns what tells each image from others, short."""
+        images = self.values["image"]
+        return images if self.are_images_paths() else list(map(_identify_image, images))
+
+    def hash_images(self) -> np.ndarray:
+        """Returns int64 [n] that equal paths or bytes share here; 0 where unknown."""
+        images = self.values["image"]
+        get_key = hash if self.are_images_paths() else _hash_image
+        return np.array(list(map(get_key, images)), np.int64)  # of nothing it is 0
+
+    def hash_texts(self) -> np.ndarray:
+        """Returns int64 [n] that equal texts share in this process; 0 for no text."""
+        texts = self.values["text"]
+        if set(map(type, texts)) <= {str}:
+            keys: Sequence[str | bytes] = duplicates.normalize_texts(texts)
+        else:
+            keys = [
+                duplicates.normalize_text(text) if isinstance(text, str) else text
+                for text in texts
+            ]
+        return np.array(list(map(hash, keys)), np.int64)
+
+    def find_kinds(self, image_files: dict[str, int]) -> np.ndarray:
+        """Returns int32 [n], where each image is: `columns.IS_PATH` and others.
+
+        Args:
+            image_files: numbers the files that images are inside of; new ones are
+                added.
+        """
+        images = self.values["image"]
+        if self.are_images_paths():
+            is_image = np.array(list(map(bool, images)), bool)
+            return np.where(is_image, columns.IS_PATH, columns.NO_IMAGE).astype(
+                np.int32
+            )
+        return np.array([_find_kind(i, image_files) for i in images], np.int32)
 
     def _parse(self, role: str, parse: Callable[[Any], Any]) -> list[Any]:
         column = self.settings.columns[role]
@@ -121,7 +162,11 @@ class RowBlock:
                 captions_lib.list_template_columns(settings.text_template),
             )
         elif "text" in settings.columns:
-            self.values["text"] = self._parse("text", _parse_text)
+            texts = self.raw.values[settings.columns["text"]]
+            is_ready = set(map(type, texts)) <= {str}
+            self.values["text"] = (
+                texts if is_ready else self._parse("text", _parse_text)
+            )
         else:
             self.values["text"] = [""] * len(self.rows)
 
@@ -176,38 +221,6 @@ class RowBlock:
                 self.excluded = {p for p, n in labels if n == cell_checks.LEFT_OUT}
 
 
-def hash_texts(texts: Sequence[str | bytes]) -> np.ndarray:
-    """Returns int64 [n] that equal texts share in this process; 0 for no text."""
-    keys = [
-        hash(duplicates.normalize_text(text) if isinstance(text, str) else text)
-        for text in texts
-    ]
-    return np.array(keys, np.int64)  # the hash of nothing is 0
-
-
-def hash_images(images: Sequence[Any]) -> np.ndarray:
-    """Returns int64 [n] that equal paths or equal bytes share; 0 where unknown."""
-    keys = [0 if isinstance(image, ByteRange) else hash(image) for image in images]
-    return np.array(keys, np.int64)
-
-
-def identify_images(images: Sequence[Any]) -> Sequence[str | bytes]:
-    """Returns what tells each image from others, short."""
-    if all(type(image) is str for image in images):
-        return images
-    return [_identify_image(image) for image in images]
-
-
-def find_kinds(images: Sequence[Any], image_files: dict[str, int]) -> np.ndarray:
-    """Returns int32 [n], where each image is: `columns.IS_PATH` and others.
-
-    Args:
-        images: of a block.
-        image_files: numbers the files that images are inside of; new ones are added.
-    """
-    return np.array([_find_kind(image, image_files) for image in images], np.int32)
-
-
 def _describe_image(image: Any, row_id: str) -> str:
     if isinstance(image, ByteRange):
         return f"{os.path.basename(image.path)}/{row_id}"
@@ -220,6 +233,10 @@ def _identify_image(image: Any) -> str | bytes:
     if isinstance(image, ByteRange):
         return f"{os.path.basename(image.path)}:{image.offset}:{image.length}"
     return hashlib.sha256(image).digest() if isinstance(image, bytes) else image
+
+
+def _hash_image(image: Any) -> int:
+    return 0 if isinstance(image, ByteRange) else hash(image)
 
 
 def _find_kind(image: Any, image_files: dict[str, int]) -> int:

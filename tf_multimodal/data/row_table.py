@@ -8,6 +8,7 @@ numbers and `facts.json` the rest. Memory holds the numbers alone: some 50 bytes
 import collections
 import functools
 import json
+import os
 import pathlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -82,6 +83,9 @@ class RowTableWriter:
 class RowTable:
     """A finished table.
 
+    What it reads stays open: it can be read on where the folder is removed, as that of
+    a file that has changed is.
+
     Attributes:
         folder: where it lies.
     """
@@ -90,6 +94,7 @@ class RowTable:
         self.folder = folder
         # No memory map: pages that were touched would count as memory.
         self._texts = pa.ipc.open_file(pa.OSFile(str(folder / TEXTS)))
+        self._images = (folder / IMAGES).open("rb")
         self._cached: collections.OrderedDict[int, pa.RecordBatch]
         self._cached, self._lock = collections.OrderedDict(), threading.Lock()
 
@@ -109,10 +114,26 @@ class RowTable:
         batch = self._get_batch(row // BATCH_ROWS)
         return batch.column(column)[row % BATCH_ROWS].as_py()
 
+    def read_image(self, offset: int, length: int) -> bytes:
+        """Returns bytes that `append_image` has kept; fewer where the file is cut."""
+        return os.pread(self._images.fileno(), length, offset)
+
     def iterate(self, column: str) -> Iterator[Any]:
         """Yields the cells of a column in order."""
+        for cells in self._iterate_batches(column):
+            yield from cells.to_pylist()
+
+    def iterate_texts(self, column: str) -> Iterator[str | bytes]:
+        """Yields the texts of a column in order; one that is not UTF-8 as bytes."""
+        for cells in self._iterate_batches(column):
+            try:
+                yield from cells.cast(pa.large_string()).to_pylist()
+            except pa.ArrowInvalid:
+                yield from map(decode_text, cells.to_pylist())
+
+    def _iterate_batches(self, column: str) -> Iterator[pa.Array]:
         for number in range(self._texts.num_record_batches):
-            yield from self._texts.get_batch(number).column(column).to_pylist()
+            yield self._texts.get_batch(number).column(column)
 
     def _get_batch(self, number: int) -> pa.RecordBatch:
         with self._lock:
@@ -123,6 +144,14 @@ class RowTable:
             if len(self._cached) > CACHED_BATCHES:
                 self._cached.popitem(last=False)
             return batch
+
+
+def decode_text(data: bytes) -> str | bytes:
+    """Returns the text that UTF-8 bytes spell, or the bytes where they spell none."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
 
 
 def _make_array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:

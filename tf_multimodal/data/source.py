@@ -89,8 +89,8 @@ class Source:
         left_out: rows that were read and cannot be used.
         excluded: how many rows the class map leaves out.
         parts: of a mixture; they cover the rows. Empty: no mixture.
-        fingerprint: a hash over ids, texts and images; empty: not known, as where one of
-            these was replaced.
+        fingerprint: a hash over ids, texts and images; empty: not known, as where one
+            of these was replaced.
     """
 
     name: str

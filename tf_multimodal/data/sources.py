@@ -13,7 +13,7 @@ from tf_multimodal.data.class_map import ClassMap
 from tf_multimodal.data.ingest import IngestSettings, ingest_rows
 from tf_multimodal.data.labels import mask_label_words
 from tf_multimodal.data.raw_rows import Reader
-from tf_multimodal.data.source import LabelSets, Part, Source
+from tf_multimodal.data.source import Column, LabelSets, Part, Source
 from tf_multimodal.data.source_description import describe_source
 
 SETTING = "config.data.manifest"
@@ -156,8 +156,9 @@ def make_settings(
         default = get_default_config().data.columns
         chosen |= {k: v for k, v in own.items() if chosen.get(k) == default.get(k)}
         captions = tuple(chosen.pop("captions", ()) or captions)
+    class_map = part.class_map or data.class_map
     list_classes = getattr(reader, "list_classes", None)
-    if classes is None and list_classes and not part.class_map:
+    if classes is None and list_classes and not class_map:
         classes = list_classes(chosen["labels"] or chosen["label"])
     classes = classes or getattr(reader, "classes", None)
     return IngestSettings(
@@ -166,13 +167,13 @@ def make_settings(
         image_encoding=part.image_encoding if is_manifest else "any",
         text_template=part.text_template,
         label_separator=part.label_separator,
-        class_map=part.class_map,
+        class_map=class_map,
         bad_rows=data.bad_rows,
         max_drop_rate=data.max_drop_rate,
         compare_images=data.compare_images,
         split_fractions=tuple(data.split_fractions),
         max_image_px=data.max_image_px,
-        classes=None if part.class_map or not classes else tuple(classes),
+        classes=None if class_map or not classes else tuple(classes),
         completes_splits=is_tfds,
     )
 
@@ -226,12 +227,11 @@ def _join(
 
 
 def _join_names(sources: dict[str, Source], column: str) -> columns.LazyColumn:
+    def add_part(name: str, values: Column) -> columns.LazyColumn:
+        return columns.map_column(lambda value: f"{name}/{value}", values)
+
     return columns.join_columns(
-        [
-            columns.map_column(lambda value, name=name: f"{name}/{value}", c)
-            for name, source in sources.items()
-            for c in [getattr(source, column)]
-        ]
+        [add_part(name, getattr(source, column)) for name, source in sources.items()]
     )
 
 
@@ -297,7 +297,11 @@ def _check_splits(source: Source, data: Any) -> None:
     """
     counts = {split: len(source.get_indices(split)) for split in spec.SPLITS}
     empty = [split for split in spec.SPLITS if not counts[split]]
-    own = [part.columns.split for part in data.mixture.values()] or [data.columns.split]
+    # Records have the splits that were made when they were written.
+    own = [
+        part.columns.split or ("split" if part.records else "")
+        for part in data.mixture.values() or [data]
+    ]
     if any(own):
         if "train" in empty:
             raise ValueError(

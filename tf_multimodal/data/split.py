@@ -1,7 +1,7 @@
 """Splits fixed by a hash: whole groups, every class in its share."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -73,8 +73,9 @@ def deal_groups(
     """
     groups, codes, sizes = np.unique(codes, return_inverse=True, return_counts=True)
     strata = _find_strata(labels, codes, len(groups))
-    hashes = _hash_names(salt, (names[group] for group in groups.tolist()))
-    order = _sort(strata, hashes)
+    if len(groups) < len(names):
+        names = [names[group] for group in groups.tolist()]
+    order = _sort(strata, names, salt)
     shares = np.asarray(fractions, np.float64)
     parts = np.zeros(len(groups), np.int64)
     lacking = np.zeros(len(shares))
@@ -93,6 +94,10 @@ def deal_groups(
 
 def _find_strata(labels: np.ndarray, codes: np.ndarray, num_groups: int) -> np.ndarray:
     """Returns the most frequent label of each group, of several the smallest."""
+    if num_groups == len(labels):  # each row is a group
+        strata = np.empty(num_groups, np.int64)
+        strata[codes] = labels
+        return strata
     numbers = labels.astype(np.int64) + 1  # -1 is a label that is not known
     many = int(numbers.max(initial=0)) + 1
     pairs, counts = np.unique(codes * many + numbers, return_counts=True)
@@ -121,18 +126,22 @@ def assign_splits(
     return names[assign_parts(labels, groups, fractions)]
 
 
-def _sort(strata: np.ndarray, hashes: np.ndarray) -> np.ndarray:
-    """Returns the order by stratum, then by hash."""
+def _sort(strata: np.ndarray, names: Sequence[bytes], salt: str) -> np.ndarray:
+    """Returns the order by stratum, then by the names' hashes."""
+    hashes = _hash_names(salt, names, 8)
     order = np.lexsort((hashes[:, 0], strata))
     first, ordered = hashes[order, 0], strata[order]
     if np.any((first[1:] == first[:-1]) & (ordered[1:] == ordered[:-1])):
-        return np.lexsort((*hashes.T[::-1], strata))  # the first 8 bytes do not do
+        hashes = _hash_names(salt, names, 32)  # 8 bytes do not tell all apart
+        return np.lexsort((*hashes.T[::-1], strata))
     return order
 
 
-def _hash_names(salt: str, names: Iterable[bytes]) -> np.ndarray:
-    """Returns uint64 [n, 4], in the order of the names' SHA-256."""
+def _hash_names(salt: str, names: Sequence[bytes], num_bytes: int) -> np.ndarray:
+    """Returns uint64 [n, num_bytes / 8], in the order of the names' SHA-256."""
     digests, start = bytearray(), salt.encode()
+    sha256 = hashlib.sha256
     for name in names:
-        digests += hashlib.sha256(start + name).digest()
-    return np.frombuffer(digests, ">u8").reshape(-1, 4)
+        digests += sha256(start + name).digest()[:num_bytes]
+    hashes = np.frombuffer(digests, ">u8").reshape(len(names), -1)
+    return hashes.astype(np.uint64)

@@ -14,6 +14,7 @@ import numpy as np
 
 from tf_multimodal.data import spec
 from tf_multimodal.data.atomic_file import write_atomically
+from tf_multimodal.data.garbage_collection import pause_collection
 from tf_multimodal.data.source import Source
 
 COLUMNS = ("id", "split", "label", "group", "fingerprint")
@@ -43,6 +44,7 @@ def write_splits(path: str | pathlib.Path, source: Source) -> None:
     with (
         write_atomically(path) as temporary,
         open(temporary, "w", encoding="utf-8", newline="") as file,
+        pause_collection(),
     ):
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
@@ -81,7 +83,8 @@ def pin_splits(
             f"The classes of {source.name} are not those of the run of {path}. "
             f"Expected {', '.join(classes)}. Received {', '.join(source.classes)}."
         )
-    splits = _match_in_order(source, path)
+    with pause_collection():
+        splits = _match_in_order(source, path)
     if splits is None:
         splits = _match_by_id(source, path)
     unknown = int((splits == "").sum())
@@ -163,9 +166,10 @@ def _name_labels(source: Source) -> Iterator[str]:
 
 def _make_fingerprints(source: Source) -> Iterator[str]:
     """Yields 12 hexadecimal digits a row: of the text alone, many rows are alike."""
+    sha256 = hashlib.sha256
     for text, file in zip(source.texts, source.files, strict=True):
         data = f"{text!s}\x1f{file}".encode(errors="surrogatepass")
-        yield hashlib.sha256(data).hexdigest()[:12]
+        yield sha256(data).hexdigest()[:12]
 
 
 def _check_unchanged(

@@ -1,4 +1,4 @@
-"""Reads a data set once and reports what is wrong with it.
+"""Reads a data set and reports what is wrong with it.
 
     python -m tf_multimodal.data.audit --config=configs/manifest.py \
         --config.data.manifest=pairs.csv --output=audit
@@ -6,7 +6,7 @@
 Writes DIR/audit.html, which needs no other file, and DIR/audit.json. With --fix also a
 cleaned copy of the manifest, split by groups of near-duplicates, beside the old one,
 which stays as it is: pairs.fixed.csv, and pairs.removed.csv with the reason of each
-row that is not in it. TensorFlow is imported by the functions, so that `--help`
+row that is not in it; --overwrite replaces those of an earlier run. TensorFlow is imported by the functions, so that `--help`
 answers at once.
 """
 
@@ -28,20 +28,21 @@ def main(argv: list[str]) -> int:
     config = read_config(flags.FLAGS.config)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        _run(config, pathlib.Path(flags.FLAGS.output), flags.FLAGS.fix)
+        _run(config, pathlib.Path(flags.FLAGS.output))
     except (ValueError, OSError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def _run(config: Any, folder: pathlib.Path, fix: bool) -> None:
+def _run(config: Any, folder: pathlib.Path) -> None:
     from tf_multimodal.config import validate_config
     from tf_multimodal.data.audit import checkup, fixed_manifest, report
 
     validate_config(config)
-    if fix:  # before anything that takes long
-        fixed_manifest.check_fixable(config)
+    cleaner = None
+    if flags.FLAGS.fix:  # checked before anything that takes long
+        cleaner = fixed_manifest.ManifestCleaner(config, flags.FLAGS.overwrite)
     source = checkup.load_audited_source(config)
     found = checkup.audit_source(config, source)
     html_path, json_path = report.write_report(found, folder, config.data.max_image_px)
@@ -55,8 +56,8 @@ def _run(config: Any, folder: pathlib.Path, fix: bool) -> None:
         "splits"
     )
     print(f"Report: {html_path}\nData: {json_path}")
-    if fix:
-        print(fixed_manifest.write_fixed_manifest(config, found).describe())
+    if cleaner is not None:
+        print(cleaner.write(found).describe())
 
 
 if __name__ == "__main__":
@@ -65,5 +66,6 @@ if __name__ == "__main__":
     )
     flags.DEFINE_string("output", None, "Folder of the report.", required=True)
     flags.DEFINE_boolean("fix", False, "Write a cleaned manifest, too.")
+    flags.DEFINE_boolean("overwrite", False, "Replace what an earlier --fix wrote.")
     flags.mark_flag_as_required("config")
     run_command(main)

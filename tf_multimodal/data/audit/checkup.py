@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import hashlib
 import re
 import sys
 from typing import Any
@@ -14,8 +13,6 @@ from tf_multimodal.data.audit import image_groups, images, label_counts, label_l
 from tf_multimodal.data.audit import texts as text_checks
 from tf_multimodal.data.audit.finding import NAMED, Finding
 from tf_multimodal.data.source import Source
-
-_BLOCK = 1 << 20  # bytes of a file that are hashed at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,9 +141,10 @@ def _summarize_source(
 ) -> dict[str, Any]:
     return {
         "name": source.name,
-        "rows_read": len(source) + len(source.left_out),
+        "rows_read": len(source) + len(source.left_out) + source.excluded,
         "rows": len(source),
         "left_out": len(source.left_out),
+        "excluded_by_class_map": source.excluded,
         "splits": {name: len(source.get_indices(name)) for name in spec.SPLITS},
         "groups": len(set(source.groups)),
         "multi_label": source.label_sets is not None,
@@ -169,17 +167,9 @@ def _list_files(config: ml_collections.ConfigDict) -> list[dict[str, Any]]:
             paths += files.list_files(pattern) if pattern else []
         for path in paths:
             status = files.get_status(path)
-            digest = _compute_sha256(path) if part.manifest else None
+            digest = files.compute_sha256(path) if part.manifest else None
             listed.append({"file": path, "bytes": status.size, "sha256": digest})
         for folder in (part.folder, part.records, part.huggingface):
             if folder:
                 listed.append({"file": folder, "bytes": None, "sha256": None})
     return listed
-
-
-def _compute_sha256(path: str) -> str:
-    digest = hashlib.sha256()
-    with files.open_file(path) as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()

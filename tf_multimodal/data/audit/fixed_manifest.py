@@ -3,7 +3,7 @@
 import contextlib
 import csv
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from tf_multimodal.data.atomic_file import write_atomically
 from tf_multimodal.data.audit.checkup import Checkup
 from tf_multimodal.data.audit.finding import list_labels
 from tf_multimodal.data.audit.image_groups import find_image_pairs
-from tf_multimodal.data.raw_rows import Reader
+from tf_multimodal.data.manifest_file import open_manifest
+from tf_multimodal.data.readers.cells import get_field, to_cell
 from tf_multimodal.data.source import Source
 from tf_multimodal.data.split import assign_splits
 
@@ -24,7 +25,7 @@ REMOVED_COLUMNS = ("row", "id", "file", "reason")
 
 @dataclasses.dataclass(frozen=True)
 class FixedManifest:
-    """What `write_fixed_manifest` wrote; `kept` and `removed` are all rows read."""
+    """What a `ManifestCleaner` wrote; `kept` and `removed` are all rows read."""
 
     path: Path
     removed_path: Path
@@ -44,13 +45,114 @@ class FixedManifest:
         )
 
 
-def check_fixable(config: ml_collections.ConfigDict) -> None:
-    """Checks that the source is one manifest of plain cells on this machine.
+class ManifestCleaner:
+    """Makes a cleaned copy of the manifest of a config, once it has been audited.
+
+    Two files stand beside the manifest then: NAME.fixed.SUFFIX, of its format and with
+    its columns and those of split and group, and NAME.removed.csv with row, id, file
+    and reason of the other rows. Rows are removed that cannot be read, that the class
+    map leaves out, whose image or text cannot be used, that have neither, or that
+    repeat another row in image, text and label. Without a split column the rows are
+    split anew by groups of near-duplicates; with one, a group that crosses splits goes
+    to the first of train, validation and test that it has a row in.
+
+    Make one before the audit, which takes long: it checks what can be checked, and
+    remembers the state of the manifest.
+
+    Args:
+        config: the config whose `data.manifest` is audited.
+        overwrite: replace files of an earlier run.
 
     Raises:
-        ValueError: it is something else; says what.
+        FileExistsError: there is such a file already.
+        ValueError: the source is no single manifest on this machine.
     """
-    data = config.data
+
+    def __init__(
+        self, config: ml_collections.ConfigDict, overwrite: bool = False
+    ) -> None:
+        self._config = config
+        self._path = path = _find_manifest(config.data)
+        self._fixed_path = path.with_name(f"{path.stem}.fixed{path.suffix}")
+        self._removed_path = path.with_name(f"{path.stem}.removed.csv")
+        self._state = self._compute_state()
+        self._file = open_manifest(path)
+        columns = self._file.list_columns()
+        names = config.data.columns
+        self._split = names.split or _choose_name("split", columns)
+        self._group = names.group or _choose_name("group", columns)
+        for new in (self._fixed_path, self._removed_path):
+            if new.exists() and not overwrite:
+                raise FileExistsError(
+                    f"{new} is there already. Move it away, or give --overwrite to "
+                    "have it replaced."
+                )
+
+    def write(self, checkup: Checkup) -> FixedManifest:
+        """Writes both files.
+
+        Args:
+            checkup: what was found.
+
+        Raises:
+            ValueError: the manifest has changed since the audit began.
+        """
+        source = checkup.source
+        reasons = _list_removed(checkup)
+        groups = _group_rows(checkup)
+        kept = np.setdiff1d(np.arange(len(source)), np.array(sorted(reasons), np.int64))
+        splits = _split_rows(self._config, source, groups, kept)
+        places = {int(source.rows[index]): index for index in kept.tolist()}
+        removed = _describe_removed(source, reasons)
+        with _open_table(self._removed_path) as other:
+            other.writerow(REMOVED_COLUMNS)
+
+            def make_rows() -> Iterator[dict[str, Any]]:
+                excluded = 0
+                self._check_state()
+                for row, found in self._file.read_rows():
+                    if (place := places.get(row)) is not None:
+                        new = {self._split: splits[place], self._group: groups[place]}
+                        yield {**found, **new}
+                    elif row in removed:
+                        other.writerow(removed[row])
+                    else:
+                        other.writerow(
+                            _describe_excluded(self._config.data, row, found)
+                        )
+                        excluded += 1
+                self._check_state()
+                if excluded != source.excluded:
+                    raise ValueError(
+                        f"{self._path}: {excluded} rows are neither used nor left out, "
+                        f"expected {source.excluded}. Remove the folder rows of "
+                        f"config.cache_dir={self._config.cache_dir} and audit again."
+                    )
+
+            self._file.write_rows(
+                self._fixed_path, (self._split, self._group), make_rows()
+            )
+        return FixedManifest(
+            self._fixed_path,
+            self._removed_path,
+            len(kept),
+            len(removed) + source.excluded,
+            self._split,
+            self._group,
+        )
+
+    def _compute_state(self) -> str:
+        return files.compute_fingerprint([str(self._path)])
+
+    def _check_state(self) -> None:
+        if self._compute_state() != self._state:
+            raise ValueError(
+                f"{self._path} has changed since the audit began. Run it again."
+            )
+
+
+def _find_manifest(data: ml_collections.ConfigDict) -> Path:
+    """Returns the path of the one manifest that a config reads."""
     if not data.manifest:
         raise ValueError(
             "--fix cleans a manifest, and config.data.manifest is not set. The report "
@@ -63,91 +165,23 @@ def check_fixable(config: ml_collections.ConfigDict) -> None:
             f"beside it. config.data.manifest={data.manifest!r} is {len(paths)} "
             f"file{'s' if len(paths) > 1 else ''}, the first {paths[0]}."
         )
-    if data.image_encoding == "bytes":
-        raise ValueError(
-            "--fix writes a CSV file, which cannot hold images as bytes: "
-            "config.data.image_encoding='bytes'. Leave --fix out."
-        )
+    return Path(paths[0])
 
 
-def write_fixed_manifest(
-    config: ml_collections.ConfigDict, checkup: Checkup
-) -> FixedManifest:
-    """Writes MANIFEST.fixed.csv and MANIFEST.removed.csv beside a manifest.
+def _describe_excluded(
+    data: ml_collections.ConfigDict, row: int, found: Mapping[str, Any]
+) -> tuple[int, str, str, str]:
+    """Returns the cells of `REMOVED_COLUMNS` of a row that the class map leaves out."""
+    names = data.columns
 
-    The first has the columns of the manifest, and those of split and group; the second
-    row, id, file and reason. Rows are removed that cannot be read, whose image or text
-    cannot be used, that have neither, or that repeat another row in image, text and
-    label. Without a split column the rows are split anew by groups of near-duplicates;
-    with one, a group that crosses splits goes to the first of train, validation and
-    test that it has a row in.
+    def get_text(column: str) -> str:
+        cell = to_cell(get_field(found, column)) if column else None
+        return cell if isinstance(cell, str) else ""
 
-    Args:
-        config: the config whose `data.manifest` was audited.
-        checkup: what was found.
-
-    Raises:
-        ValueError: the source is no such manifest, or has changed meanwhile.
-    """
-    from tf_multimodal.data.sources import open_reader
-
-    check_fixable(config)
-    source = checkup.source
-    reasons = _list_removed(checkup)
-    removed = _describe_removed(source, reasons)
-    places = {int(row): index for index, row in enumerate(source.rows)}
-    groups = _group_rows(checkup)
-    kept = np.setdiff1d(np.arange(len(source)), np.array(sorted(reasons), np.int64))
-    splits = _split_rows(config, source, groups, kept)
-    reader = open_reader(config.data, config.cache_dir)
-    columns = reader.list_columns()
-    split_column = config.data.columns.split or _choose_name("split", columns)
-    group_column = config.data.columns.group or _choose_name("group", columns)
-    header = [*columns]
-    header += [name for name in (split_column, group_column) if name not in header]
-
-    path = Path(files.list_files(config.data.manifest)[0])
-    fixed_path = path.with_name(f"{path.stem}.fixed.csv")
-    removed_path = path.with_name(f"{path.stem}.removed.csv")
-    kept_count = removed_count = 0
-    with _open_table(fixed_path) as fixed, _open_table(removed_path) as other:
-        fixed.writerow(header)
-        other.writerow(REMOVED_COLUMNS)
-        for row, values in _match_rows(source, reader, columns):
-            if row in removed:
-                other.writerow(removed[row])
-                removed_count += 1
-                continue
-            values[split_column] = splits[places[row]]
-            values[group_column] = groups[places[row]]
-            fixed.writerow([_to_text(values[name], name, row) for name in header])
-            kept_count += 1
-    return FixedManifest(
-        fixed_path, removed_path, kept_count, removed_count, split_column, group_column
-    )
-
-
-def _match_rows(
-    source: Source, reader: Reader, columns: list[str]
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yields line and cells of every row; a row that cannot be read has none.
-
-    Raises:
-        ValueError: the manifest has other rows than the source was made of.
-    """
-    known = {*source.rows.tolist(), *(row.row for row in source.left_out)}
-    count = 0
-    for block in reader.read_rows(columns):
-        found: dict[int, dict[str, Any]] = {p.row: {} for p in block.problems}
-        for place, row in enumerate(block.rows):
-            found[row] = {name: block.values[name][place] for name in columns}
-        count += len(found)
-        yield from ((row, found[row]) for row in sorted(found) if row in known)
-    if count != len(known):
-        raise ValueError(
-            f"{source.name} has changed: it had {len(known)} rows, and now has "
-            f"{count}. Run the audit again."
-        )
+    label = to_cell(get_field(found, names.labels or names.label))
+    file = get_text(names.image) if data.image_encoding == "path" else ""
+    reason = f"{data.class_map} leaves rows of the label {label!r} out."
+    return row, get_text(names.id), file, reason
 
 
 def _describe_removed(
@@ -238,19 +272,6 @@ def _split_rows(
 def _choose_name(name: str, columns: list[str]) -> str:
     """Returns the name of a new column; what is there already stays."""
     return f"audit_{name}" if name in columns else name
-
-
-def _to_text(value: Any, column: str, row: int) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "surrogateescape")
-    if isinstance(value, str | int | float):
-        return str(value)
-    raise ValueError(
-        f"--fix writes a CSV file, whose cells hold a text or a number. Row {row}, "
-        f"column {column!r} holds {type(value).__name__}. Leave --fix out."
-    )
 
 
 @contextlib.contextmanager

@@ -207,7 +207,7 @@ def list_image_findings(source: Source, facts: ImageFacts) -> list[Finding]:
             facts.is_animated,
             facts.reasons,
         ),
-        ("blank_image", "Blank images: one colour", facts.is_blank, {}),
+        ("blank_image", "Blank images: nearly one colour", facts.is_blank, {}),
     ]
     return [
         make_finding(source, kind, title, np.flatnonzero(chosen), notes)

@@ -11,12 +11,8 @@ from tf_multimodal.data.source import Source
 
 def count_labels(source: Source) -> np.ndarray:
     """Returns int64 [splits, classes]: rows with each label."""
-    counts = np.zeros((len(spec.SPLITS), len(source.classes)), np.int64)
-    for place, split in enumerate(spec.SPLITS):
-        indices = source.get_indices(split)
-        labels = _list_all_labels(source, indices)[0]
-        counts[place] = np.bincount(labels, minlength=len(source.classes))
-    return counts
+    indices = (source.get_indices(split) for split in spec.SPLITS)
+    return np.stack([source.count_labels(chosen) for chosen in indices])
 
 
 def list_label_findings(source: Source) -> list[Finding]:
@@ -24,7 +20,7 @@ def list_label_findings(source: Source) -> list[Finding]:
     counts = count_labels(source)
     splits_of_class = (counts > 0).sum(axis=0)
     in_one = np.flatnonzero(splits_of_class == 1)
-    labels, rows = _list_all_labels(source, np.arange(len(source)))
+    labels, rows = _list_all_labels(source)
     alone = np.isin(labels, in_one)
     notes = {}
     for label, row in zip(labels[alone].tolist(), rows[alone].tolist(), strict=True):
@@ -79,14 +75,11 @@ def summarize_labels(source: Source) -> dict[str, Any]:
     }
 
 
-def _list_all_labels(
-    source: Source, indices: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the labels of rows, and beside each its row, both int64."""
-    if source.label_sets is None:
-        labels = source.labels[indices]
-        return labels[labels >= 0].astype(np.int64), indices[labels >= 0]
-    offsets, values = source.label_sets.offsets, source.label_sets.values
-    rows = np.repeat(np.arange(len(source)), np.diff(offsets))
-    chosen = np.isin(rows, indices)
-    return values[chosen].astype(np.int64), rows[chosen]
+def _list_all_labels(source: Source) -> tuple[np.ndarray, np.ndarray]:
+    """Returns all labels, and beside each its row, both int64."""
+    if (sets := source.label_sets) is None:
+        rows = np.flatnonzero(source.labels >= 0)
+        return source.labels[rows].astype(np.int64), rows
+    return sets.values.astype(np.int64), np.repeat(
+        np.arange(len(source)), np.diff(sets.offsets)
+    )

@@ -1,11 +1,8 @@
 """A manifest's missing texts, filled in by a captioner."""
 
-import base64
-import binascii
 import collections
 import csv
 import dataclasses
-import hashlib
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,11 +11,13 @@ from typing import Any, Protocol
 import tensorflow as tf
 import tqdm
 
-from tf_multimodal.data import files
+from tf_multimodal.data import cell_checks, files
 from tf_multimodal.data.atomic_file import write_atomically
 from tf_multimodal.data.caption.journal import Journal
-from tf_multimodal.data.caption.manifest_file import open_manifest
 from tf_multimodal.data.decode import decode_image, explain_failure
+from tf_multimodal.data.manifest_file import Row, open_manifest
+from tf_multimodal.data.raw_rows import Problem
+from tf_multimodal.data.readers.cells import get_field, to_cell
 
 SOURCE_COLUMN, MODEL_COLUMN = "text_source", "text_model"
 ORIGINAL, GENERATED = "original", "generated"
@@ -107,7 +106,7 @@ class Filling:
         """
         journal = Journal(
             self._output.with_name(f".{self._output.name}.journal"),
-            {"manifest": _compute_hash(self._path), **captioner.settings},
+            {"manifest": files.compute_sha256(str(self._path)), **captioner.settings},
         )
         todo = sum(1 for _ in self._list_missing(journal))
         with tqdm.tqdm(total=todo, unit="text", disable=None) as progress:
@@ -122,11 +121,18 @@ class Filling:
         journal.remove()
         return filled
 
+    def _read_rows(self) -> Iterator[Row]:
+        """Yields the rows; one that cannot be read is an error."""
+        for row in self._file.read_rows():
+            if isinstance(row, Problem):
+                raise ValueError(f"{self._path}, row {row.row}: {row.reason}")
+            yield row
+
     def _list_missing(self, journal: Journal) -> Iterator[tuple[int, Any]]:
         """Yields row and image cell of the texts that are still to be written."""
-        for row, cells in self._file.read_rows():
-            if not _has_text(cells.get(self._text)) and row not in journal.texts:
-                yield row, cells.get(self._image)
+        for row, cells in self._read_rows():
+            if not _has_text(get_field(cells, self._text)) and row not in journal.texts:
+                yield row, get_field(cells, self._image)
 
     def _batch_images(
         self, journal: Journal, batch_size: int, progress: Any
@@ -147,27 +153,26 @@ class Filling:
 
     def _read_image(self, cell: Any) -> tf.Tensor:
         """Returns uint8 [h, w, 3]; an error says what is wrong."""
-        if isinstance(cell, dict):  # as Hugging Face's tables hold images
-            cell = cell.get("bytes")
-        if not cell:
+        cell = to_cell(cell)
+        expected = bytes if self._encoding == "bytes" else str
+        if not isinstance(cell, expected | None):
+            raise ValueError(
+                f"Expected {expected.__name__}, received {type(cell).__name__}. Set "
+                "--image_encoding."
+            )
+        if not cell or not cell.strip():
             raise ValueError("There is no image.")
-        if self._encoding == "path":
-            root = files.get_folder(str(self._path))
-            path = files.resolve_inside(root, str(cell))
+        if isinstance(cell, bytes):
+            image = cell
+        elif self._encoding == "base64":
+            image = cell_checks.parse_base64(cell)
+        else:
+            path = files.resolve_inside(files.get_folder(str(self._path)), cell)
             try:
                 image = files.read_file(path)
             except OSError as error:
                 reason = error.strerror or error
                 raise ValueError(f"The file cannot be read: {reason}.") from error
-        elif self._encoding == "base64":
-            try:
-                image = base64.b64decode(cell, validate=True)
-            except (binascii.Error, ValueError) as error:
-                raise ValueError(f"The image is not base64: {error}.") from error
-        elif isinstance(cell, bytes):
-            image = cell
-        else:
-            raise ValueError(f"Expected bytes, received {type(cell).__name__}.")
         try:
             return decode_image(tf.constant(image))
         except tf.errors.InvalidArgumentError as error:
@@ -179,18 +184,20 @@ class Filling:
         left_empty: list[tuple[int, Any, str]] = []
 
         def make_rows() -> Iterator[dict[str, Any]]:
-            for row, cells in self._file.read_rows():
-                if _has_text(cells.get(self._text)):
+            for row, cells in self._read_rows():
+                text = get_field(cells, self._text)
+                if _has_text(text):
                     # A manifest that was filled before knows better.
                     source = cells.get(SOURCE_COLUMN) or ORIGINAL
-                    new = (cells[self._text], source, cells.get(MODEL_COLUMN) or "")
-                    counts[ORIGINAL] += 1
+                    new = (text, source, cells.get(MODEL_COLUMN) or "")
+                    counts[GENERATED if source == GENERATED else ORIGINAL] += 1
                 elif row in texts:
                     new = (texts[row], GENERATED, model)
                     counts[GENERATED] += 1
                 else:
-                    new = (cells.get(self._text) or "", "", "")
-                    left_empty.append((row, cells.get(self._image), self._reasons[row]))
+                    new = (text or "", "", "")
+                    image = get_field(cells, self._image)
+                    left_empty.append((row, image, self._reasons[row]))
                 names = (self._text, SOURCE_COLUMN, MODEL_COLUMN)
                 yield cells | dict(zip(names, new, strict=True))
 
@@ -246,8 +253,3 @@ def _check_output(manifest: Path, output: Path) -> None:
             f"--output={output} must be of the manifest's format: expected a name that "
             f"ends in {manifest.suffix}."
         )
-
-
-def _compute_hash(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -31,7 +31,7 @@ class JsonlTable:
         """Returns the fields of the first 1,000 objects of each file."""
         names: dict[str, None] = {}
         for path in self.paths:
-            lines = itertools.islice(_read_objects(path), cells.SAMPLED_ROWS)
+            lines = itertools.islice(read_objects(path), cells.SAMPLED_ROWS)
             records = (line[1] for line in lines if not isinstance(line, Problem))
             names.update(dict.fromkeys(cells.list_fields(records)))
         return list(names)
@@ -39,11 +39,12 @@ class JsonlTable:
     def read_rows(self, columns: Sequence[str]) -> Iterator[RawRows]:
         """Yields the rows; a line that holds no JSON object is a problem."""
         for path in self.paths:
-            rows = (_choose(line, columns) for line in _read_objects(path))
+            rows = (_choose(line, columns) for line in read_objects(path))
             yield from cells.make_blocks(rows, columns, path)
 
 
-def _read_objects(path: str) -> Iterator[tuple[int, dict[str, Any]] | Problem]:
+def read_objects(path: str) -> Iterator[tuple[int, dict[str, Any]] | Problem]:
+    """Yields line and object of each line, or what is wrong with it."""
     with files.open_file(path) as file:
         for number, line in enumerate(file, start=1):
             if line.strip():  # an empty line is no row

@@ -165,7 +165,7 @@ def _make_row(source: Source, row: int, image: ScaledImage, policy: str) -> _Row
 def _make_features(
     source: Source, row: int, image: ScaledImage, text: str, captions: list[str]
 ) -> dict[str, list[Any]]:
-    """Returns the features of a row; `docs/data_preparation.md` has the table of them."""
+    """Returns the features of a row; `docs/data_preparation.md` lists them."""
     features: dict[str, list[Any]] = {
         "id": [str(source.ids[row])],
         "split": [str(source.splits[row])],

@@ -7,14 +7,15 @@
 
 The language is a small part of Python's expressions: columns, numbers and texts,
 `+ - * /`, comparisons, `in` and `not in` a list, `and`, `or`, `not`. Nothing is called
-and no attribute is read. A comparison with an empty cell is not true, nor is its `not`.
+and no attribute is read. A comparison with an empty cell is not true, nor is its `not`;
+NaN counts as empty.
 """
 
 import ast
 import difflib
 import functools
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
@@ -33,9 +34,8 @@ _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.LtE: operator.le,
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
-    ast.In: lambda value, items: value.isin(items),
-    ast.NotIn: lambda value, items: value.is_valid() & ~value.isin(items),
 }
+_EMPTY = pc.scalar(None)
 
 
 def parse_condition(text: str, schema: pa.Schema) -> pc.Expression:
@@ -46,10 +46,16 @@ def parse_condition(text: str, schema: pa.Schema) -> pc.Expression:
     """
     try:
         tree = ast.parse(text.strip(), mode="eval").body
-        expression = _translate(tree, schema.names)
+        expression = _translate(tree, schema)
         # Wrong types show now, not after hours.
         schema.empty_table().filter(expression)
-    except (SyntaxError, TypeError, AttributeError, pa.ArrowException) as error:
+    except (
+        SyntaxError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        pa.ArrowException,
+    ) as error:
         reason = getattr(error, "msg", "") or str(error).splitlines()[0]
         raise ValueError(f"{text!r} is no condition on a row: {reason}.") from error
     except ValueError as error:
@@ -63,17 +69,11 @@ def list_columns(text: str) -> list[str]:
     return sorted({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)})
 
 
-def _translate(node: ast.AST, columns: Sequence[str]) -> Any:
-    translate = functools.partial(_translate, columns=columns)
+def _translate(node: ast.AST, schema: pa.Schema) -> pc.Expression:
+    translate = functools.partial(_translate, schema=schema)
     match node:
         case ast.Name(id=name):
-            if name not in columns:
-                closest = difflib.get_close_matches(name, columns, 1, 0)
-                raise ValueError(
-                    f"there is no column {name!r}. Did you mean {closest[0]!r}? "
-                    f"Columns: {', '.join(columns)}."
-                )
-            return pc.field(name)
+            return _get_column(name, schema)
         case ast.Constant(value=bool() | int() | float() | str() as value):
             return pc.scalar(value)
         case ast.UnaryOp(
@@ -82,30 +82,65 @@ def _translate(node: ast.AST, columns: Sequence[str]) -> Any:
             return pc.scalar(-value)
         case ast.UnaryOp(op=ast.Not(), operand=operand):
             return ~translate(operand)
+        case ast.UnaryOp(op=ast.USub() | ast.UAdd() as op, operand=operand):
+            sign = 1 if isinstance(op, ast.UAdd) else -1
+            return _calculate(ast.Mult(), pc.scalar(sign), translate(operand))
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
             return _calculate(op, translate(left), translate(right))
         case ast.BoolOp(op=op, values=values):
             return functools.reduce(_OPERATORS[type(op)], map(translate, values))
         case ast.Compare(left=left, ops=ops, comparators=right):
             pairs = zip([left, *right], ops, right, strict=False)
-            parts = [_compare(one, op, other, columns) for one, op, other in pairs]
+            parts = [_compare(one, op, other, schema) for one, op, other in pairs]
             return functools.reduce(operator.and_, parts)
     raise ValueError(f"`{ast.unparse(node)}` is not of the language of conditions.")
 
 
+def _get_column(name: str, schema: pa.Schema) -> pc.Expression:
+    if name not in schema.names:
+        closest = difflib.get_close_matches(name, schema.names, 1, 0)
+        raise ValueError(
+            f"there is no column {name!r}. Did you mean {closest[0]!r}? "
+            f"Columns: {', '.join(schema.names)}."
+        )
+    column = pc.field(name)
+    return _void_nan(column) if pa.types.is_floating(schema.field(name).type) else column
+
+
 def _compare(
-    left: ast.AST, op: ast.cmpop, right: ast.AST, columns: Sequence[str]
+    left: ast.AST, op: ast.cmpop, right: ast.AST, schema: pa.Schema
 ) -> pc.Expression:
+    value = _translate(left, schema)
+    if isinstance(op, ast.In | ast.NotIn):
+        # Arrow's own `isin` is false of an empty cell, and so its `not` would be true.
+        is_in = pc.if_else(value.is_valid(), value.isin(_read_list(right)), _EMPTY)
+        return is_in if isinstance(op, ast.In) else ~is_in
     if type(op) not in _OPERATORS:
         raise ValueError(f"`{ast.unparse(right)}` is compared in a way not known here.")
-    if isinstance(op, ast.In | ast.NotIn):
-        items = ast.literal_eval(right)
-        if not isinstance(items, list | tuple) or not items:
-            raise ValueError(f"`{ast.unparse(right)}` is no list of values.")
-        return _OPERATORS[type(op)](_translate(left, columns), list(items))
-    return _OPERATORS[type(op)](_translate(left, columns), _translate(right, columns))
+    return _OPERATORS[type(op)](value, _translate(right, schema))
 
 
-def _calculate(op: ast.operator, *values: Any) -> pc.Expression:
+def _read_list(node: ast.AST) -> list[bool | int | float | str]:
+    try:
+        items = ast.literal_eval(node)
+    except (ValueError, TypeError):  # it holds more than values
+        items = None
+    if (
+        not isinstance(items, list | tuple)
+        or not items
+        or not all(isinstance(item, bool | int | float | str) for item in items)
+    ):
+        raise ValueError(
+            f"`{ast.unparse(node)}` is no list of numbers or texts, such as [1, 2]."
+        )
+    return list(items)
+
+
+def _calculate(op: ast.operator, *values: pc.Expression) -> pc.Expression:
     """Calculates in float64: of integers, a product overflows and 3 / 2 is 1."""
-    return _OPERATORS[type(op)](*(value.cast(pa.float64()) for value in values))
+    numbers = (value.cast(pa.float64()) for value in values)
+    return _void_nan(_OPERATORS[type(op)](*numbers))  # 0 / 0
+
+
+def _void_nan(value: pc.Expression) -> pc.Expression:
+    return pc.if_else(pc.is_nan(value), _EMPTY, value)
