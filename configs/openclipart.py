@@ -2,7 +2,8 @@
 
     python train.py --config=configs/openclipart.py
 
-Data: 2,828 drawings with the titles their authors typed, 12 classes (docs/example_data.md).
+Data: 2,828 drawings with the titles their authors typed, 12 classes
+(docs/example_data.md).
 Image: ResNet at 64 px from random weights, with pixels folded 2 x 2 into channels.
 Text: all-MiniLM-L6-v2, 6 layers, frozen, then an LSTM. Fusion: the branches' logits
 summed, with a loss on either branch. Runs on two CPU cores in some minutes; the

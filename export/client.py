@@ -59,7 +59,9 @@ def define_flags() -> None:
         ["serving_default", "image_only", "text_only"],
         "Which signature to ask.",
     )
-    flags.DEFINE_string("manifest", None, "CSV or TSV file of pairs to classify.")
+    flags.DEFINE_string(
+        "manifest", None, "CSV, TSV, JSON lines or Parquet file of pairs."
+    )
     flags.DEFINE_string("output", None, "File to write, ending in .jsonl or .csv.")
     flags.DEFINE_string("image", None, "Image file of one pair.")
     flags.DEFINE_string("text", None, "Text of one pair.")
@@ -77,6 +79,12 @@ def define_flags() -> None:
     )
     for role in ("image", "text", "id"):
         flags.DEFINE_string(f"{role}_column", None, f"Manifest column of the {role}.")
+    flags.DEFINE_enum(
+        "image_encoding",
+        "path",
+        ["path", "bytes", "base64"],
+        "What the image column holds.",
+    )
     flags.DEFINE_integer("batch_size", 32, "Rows of a request.", lower_bound=1)
     flags.DEFINE_integer("in_flight", 4, "Requests at a time.", lower_bound=1)
     flags.DEFINE_float(
@@ -155,6 +163,7 @@ def _run(client: Any, one_pair: bool) -> int:
         FLAGS.manifest,
         FLAGS.output,
         columns={role: name for role, name in named.items() if name is not None},
+        image_encoding=FLAGS.image_encoding,
         batch_size=FLAGS.batch_size,
         in_flight=FLAGS.in_flight,
     )

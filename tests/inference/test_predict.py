@@ -1,5 +1,6 @@
 """The command: rows kept, bad ones named, output complete or absent."""
 
+import base64
 import csv
 import json
 import shutil
@@ -132,6 +133,36 @@ def test_only_columns_that_the_model_reads_are_needed(small_run, image_run, tmp_
     path.write_text("text\na cat\n")
     with pytest.raises(ValueError, match="Set --image_column to"):
         predict.predict_manifest(image_run, path, output)
+
+
+def test_texts_and_images_are_made_as_the_run_made_them(small_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(small_run, run)
+    values = json.loads((run / "experiment.json").read_text())
+    values["data"] |= {"image_encoding": "base64", "text_template": "{a} {b}"}
+    (run / "experiment.json").write_text(json.dumps(values))
+    image = (small_run.parent / "0.png").read_bytes()
+    rows = [
+        {"image": base64.b64encode(image).decode(), "a": "a red", "b": "bird"},
+        {"image": "0.png", "a": "", "b": ""},
+    ]
+    path, output = tmp_path / "new.jsonl", tmp_path / "out.jsonl"
+    path.write_text(json.dumps(rows[0]) + "\n")
+    assert predict.predict_manifest(run, path, output) == {"ok": 1}
+    found = json.loads(output.read_text())
+    expected = predict.predict_pair(
+        small_run, str(small_run.parent / "0.png"), "a red bird"
+    )
+    assert found["text"] == "a red bird"
+    assert found["probabilities"] == pytest.approx(expected["probabilities"], abs=1e-6)
+    path.write_text(json.dumps(rows[0]) + "\n" + json.dumps(rows[1]) + "\n")
+    with pytest.raises(ValueError, match="row 2, column 'image'.*base64"):
+        predict.predict_manifest(run, path, output)
+    shutil.copy(small_run.parent / "0.png", tmp_path)
+    path.write_text(json.dumps(rows[1] | {"b": "dog"}) + "\n")
+    columns = predict.Columns(text="b", image_encoding="path")
+    assert predict.predict_manifest(run, path, output, columns=columns) == {"ok": 1}
+    assert json.loads(output.read_text())["text"] == "dog"
 
 
 def test_a_manifest_that_is_not_there(image_run, tmp_path):

@@ -20,6 +20,9 @@ def read_manifest(
     max_image_px: int = spec.MAX_IMAGE_PX,
     optional: Collection[str] = (),
     names: KeyNames | None = None,
+    image_encoding: str = "path",
+    text_template: str = "",
+    captions: Sequence[str] = (),
 ) -> Source:
     """Reads a manifest and checks every cell of it.
 
@@ -36,6 +39,9 @@ def read_manifest(
         max_image_px: a larger image plays no part in the groups.
         optional: roles whose column the manifest may lack, whatever `columns` says.
         names: what the messages say to set.
+        image_encoding: what the image column holds: `path`, `bytes` or `base64`.
+        text_template: joins columns in place of a text column.
+        captions: columns of captions, in place of a text column.
 
     Raises:
         FileNotFoundError: no such file.
@@ -43,13 +49,16 @@ def read_manifest(
     """
     names = names or KeyNames()
     settings = IngestSettings(
-        columns=dict(columns),
+        columns={k: v for k, v in columns.items() if k != "captions"},
         split_fractions=tuple(split_fractions),
         max_image_px=max_image_px,
         classes=tuple(classes) if classes is not None else None,
         needs_labels=require_labels,
         optional=tuple(optional),
         names=names,
+        image_encoding=image_encoding,
+        text_template=text_template,
+        captions=tuple(captions),
     )
     reader = open_manifest(os.fspath(path), names.source or SETTING)
     folder = tempfile.TemporaryDirectory(prefix="rows-")

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from absl import app, flags
 
+from tf_multimodal.config import get_default_config
+
 if TYPE_CHECKING:
     from tf_multimodal.data.source import Source
     from tf_multimodal.inference.predictor import Predictor
@@ -34,17 +36,26 @@ class BadRow(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """Columns of a manifest that are not those of the run's config; None: they are."""
+    """Columns of a manifest that are not those of the run's config; None: they are.
+
+    Attributes:
+        image, text, id: names of columns; a text column takes the place of the run's
+            template or captions.
+        image_encoding: `path`, `bytes` or `base64`.
+    """
 
     image: str | None = None
     text: str | None = None
     id: str | None = None
+    image_encoding: str | None = None
 
 
 def define_flags() -> None:
     """Defines the command's flags."""
     flags.DEFINE_string("run", None, "Directory of a training run.", required=True)
-    flags.DEFINE_string("manifest", None, "CSV or TSV file of pairs to classify.")
+    flags.DEFINE_string(
+        "manifest", None, "CSV, TSV, JSON lines or Parquet file of pairs."
+    )
     flags.DEFINE_string("output", None, "File to write, ending in .jsonl or .csv.")
     flags.DEFINE_string("image", None, "Image file of one pair.")
     flags.DEFINE_string("text", None, "Text of one pair.")
@@ -54,6 +65,12 @@ def define_flags() -> None:
         flags.DEFINE_string(
             f"{role}_column", None, f"Manifest column of the {role}; else the run's."
         )
+    flags.DEFINE_enum(
+        "image_encoding",
+        None,
+        ["path", "bytes", "base64"],
+        "What the image column holds; else as in the run.",
+    )
 
 
 def main(argv: list[str]) -> int:
@@ -75,7 +92,12 @@ def main(argv: list[str]) -> int:
             row = predict_pair(FLAGS.run, FLAGS.image, FLAGS.text, FLAGS.strict)
             print(json.dumps(row, ensure_ascii=False, indent=2))
         else:
-            columns = Columns(FLAGS.image_column, FLAGS.text_column, FLAGS.id_column)
+            columns = Columns(
+                FLAGS.image_column,
+                FLAGS.text_column,
+                FLAGS.id_column,
+                FLAGS.image_encoding,
+            )
             counts = predict_manifest(
                 FLAGS.run,
                 FLAGS.manifest,
@@ -105,7 +127,7 @@ def predict_manifest(
 
     Args:
         run_dir: the training run's directory.
-        manifest: CSV or TSV file.
+        manifest: CSV, TSV, JSON lines or Parquet file.
         output: file to write, `.jsonl` or `.csv`.
         columns: names that differ from those of the run's config.
         strict: raise at the first bad row and write nothing.
@@ -186,22 +208,37 @@ def predict_pair(
 
 
 def _read_source(predictor: "Predictor", manifest: str, columns: Columns) -> "Source":
-    """Reads a manifest with the run's columns; label, split and weight play no part.
+    """Reads a manifest as the run read its own; labels, split and weight play no part.
 
     Columns that nobody named and the model does not read may be missing.
     """
-    from tf_multimodal.data.manifest import KeyNames, read_manifest
+    from tf_multimodal.data.ingest import KeyNames
+    from tf_multimodal.data.manifest import read_manifest
 
+    data = _find_manifest_settings(predictor.config.data)
     named = {k: v for k, v in dataclasses.asdict(columns).items() if v is not None}
+    encoding = named.pop("image_encoding", data.image_encoding)
     read = predictor.preprocessor.modalities.split("_")
+    is_own_text = "text" in read and "text" not in named
     return read_manifest(
         manifest,
-        predictor.config.data.columns.to_dict() | named,
+        data.columns.to_dict() | named,
         classes=predictor.classes,
         require_labels=False,
         optional={"image", "text", "id"} - {*read, *named},
         names=KeyNames("--manifest", "--{role}_column"),
+        image_encoding=encoding,
+        text_template=data.text_template if is_own_text else "",
+        captions=data.columns.captions if is_own_text else (),
     )
+
+
+def _find_manifest_settings(data: Any) -> Any:
+    """Returns `config.data`, or of a mixture the only part that is a manifest."""
+    parts = [part for part in data.mixture.values() if part.manifest]
+    if data.mixture and len(parts) != 1:
+        return get_default_config().data
+    return parts[0] if parts else data
 
 
 def _report_bad_row(

@@ -1,4 +1,7 @@
-"""Clip art with its title: 12 topics, 2,828 pairs, public domain. See docs/example_data.md."""
+"""Clip art with its title: 12 topics, 2,828 pairs, public domain.
+
+See docs/example_data.md.
+"""
 
 import itertools
 import pathlib

@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 from tf_multimodal import config as config_lib
 from tf_multimodal.data import spec
-from tf_multimodal.data.manifest import KeyNames, read_manifest
+from tf_multimodal.data.ingest import KeyNames
+from tf_multimodal.data.manifest import read_manifest
 from tf_multimodal.data.source import Source
 from tf_multimodal.inference import prediction_file
 from tf_multimodal.serving.client.batches import BATCH_SIZE, IN_FLIGHT, map_in_flight
@@ -34,6 +35,7 @@ def predict_manifest(
     output: str,
     *,
     columns: Mapping[str, str] | None = None,
+    image_encoding: str = "path",
     batch_size: int = BATCH_SIZE,
     in_flight: int = IN_FLIGHT,
 ) -> dict[str, int]:
@@ -45,10 +47,12 @@ def predict_manifest(
 
     Args:
         model: what is asked.
-        manifest: CSV or TSV file. Images are read as they are sent.
+        manifest: CSV, TSV, JSON lines or Parquet file. Images are read as they are
+            sent.
         output: file to write, `.jsonl` or `.csv`; it appears when all is done.
         columns: columns of `image`, `text` and `id` that have other names than in
             the project's configuration.
+        image_encoding: what the image column holds: `path`, `bytes` or `base64`.
         batch_size: rows of a request.
         in_flight: requests at a time.
 
@@ -60,7 +64,7 @@ def predict_manifest(
             are not the model's.
     """
     _check_output(model, manifest, output)
-    source = _read_source(manifest, model.reads, columns or {})
+    source = _read_source(manifest, model.reads, columns or {}, image_encoding)
     model = dataclasses.replace(model, client=CircuitBreaker(model.client))
     starts = range(0, len(source), batch_size)
     batches = [range(i, min(i + batch_size, len(source))) for i in starts]
@@ -128,7 +132,10 @@ def _check_output(model: Model, manifest: str, output: str) -> None:
 
 
 def _read_source(
-    manifest: str, reads: frozenset[str], columns: Mapping[str, str]
+    manifest: str,
+    reads: frozenset[str],
+    columns: Mapping[str, str],
+    image_encoding: str,
 ) -> Source:
     """Reads a manifest as predict does; columns that play no part may be missing."""
     defaults = config_lib.get_default_config().data.columns.to_dict()
@@ -138,6 +145,7 @@ def _read_source(
         require_labels=False,
         optional={"image", "text", "id"} - {*reads, *columns},
         names=KeyNames("--manifest", "--{role}_column"),
+        image_encoding=image_encoding,
     )
 
 

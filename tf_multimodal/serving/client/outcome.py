@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from tf_multimodal.data import spec
+from tf_multimodal.data.columns import UnreadableImage
 from tf_multimodal.data.labels import read_labels
 from tf_multimodal.serving.client.batches import predict_batch
 from tf_multimodal.serving.client.predict_client import (
@@ -117,14 +118,14 @@ def find_model(
 
 
 def ask_rows(
-    model: Model, images: Iterable[str], texts: Iterable[str]
+    model: Model, images: Iterable[bytes | str], texts: Iterable[str]
 ) -> list[Outcome]:
     """Reads images, sends them with their texts and judges what came back.
 
     Args:
         model: what is asked.
-        images: paths of files; empty: no image. One that cannot be read is left
-            out, and its text is sent.
+        images: paths of files, or their bytes; empty: no image. One that cannot be
+            read is left out, and its text is sent.
         texts: empty: no text.
     """
     sent = [_read_input(model, *row) for row in zip(images, texts, strict=True)]
@@ -133,13 +134,17 @@ def ask_rows(
     return [_judge(model, *both) for both in zip(sent, results, strict=True)]
 
 
-def _read_input(model: Model, path: str, text: str) -> _Input:
-    if not path or "image" not in model.reads:
+def _read_input(model: Model, image: bytes | str, text: str) -> _Input:
+    if not image or "image" not in model.reads:
         return _Input(Pair(b"", text), spec.OK, "")
+    if isinstance(image, bytes):
+        return _Input(Pair(image, text), spec.OK, "")
+    if isinstance(image, UnreadableImage):
+        return _Input(Pair(b"", text), spec.UNREADABLE_IMAGE, image.reason)
     status, reason = spec.OK, ""
     image_bytes = b""
     try:
-        image_bytes = pathlib.Path(path).read_bytes()
+        image_bytes = pathlib.Path(image).read_bytes()
         if not image_bytes:  # to the server, empty means missing
             status, reason = spec.UNDECODABLE_IMAGE, "The image is empty (0 bytes)."
     except FileNotFoundError:
