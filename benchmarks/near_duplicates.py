@@ -4,10 +4,10 @@
 
 Three kinds of hashes, a fifth of them near-duplicates: `random`, as of photographs;
 `drawings`, which agree in half of their bits, as on a white page; `crowded`, which
-differ in 32 bits alone, so that buckets are full. Then the images of an audit,
-read, decoded and hashed. The exit code is 1 where ten times the hashes take more than
-20 times as long, or 100,000 of them more than 10 seconds. (Ten thousand crowded hashes
-fill no bucket yet: for them the second alone is held.)
+differ in 32 bits alone, the worst case. Then the images of an audit, read, decoded and
+hashed. The exit code is 1 where 100,000 hashes take more than 10 seconds, or more than
+20 times as long as 10,000 do. Crowded ones are not nearly linear: 100,000 of them may
+take 20 times as long as 30,000, where comparing all with all would take 11 times.
 """
 
 import importlib.metadata
@@ -23,6 +23,7 @@ from absl import app, flags
 _SIZES = (10_000, 30_000, 100_000)
 _TURNS = 3  # the fastest counts
 _LIMIT_GROWTH, _LIMIT_S = 20.0, 10.0
+_FIRST = {"crowded": 30_000}  # what growth is measured from; 10,000 fill no bucket
 _IMAGES = flags.DEFINE_integer("images", 2000, "JPEGs that an audit reads.", 1)
 
 
@@ -38,16 +39,16 @@ def main(argv: Sequence[str]) -> None:
         f"TensorFlow {importlib.metadata.version('tensorflow')}\n"
     )
     heads = " | ".join(f"{size:,}" for size in _SIZES)
-    print(f"| hashes | {heads} | growth over tenfold |")
+    print(f"| hashes | {heads} | growth to {_SIZES[-1]:,} |")
     print("|---|" + "---|" * (len(_SIZES) + 1))
     is_held = True
     for kind in ("random", "drawings", "crowded"):
         seconds = [measure_search(make_hashes(kind, size)) for size in _SIZES]
-        growth = seconds[-1] / seconds[0]
-        is_held &= growth <= _LIMIT_GROWTH or kind == "crowded"
-        is_held &= seconds[-1] <= _LIMIT_S
+        first = _FIRST.get(kind, _SIZES[0])
+        growth = seconds[-1] / seconds[_SIZES.index(first)]
+        is_held &= growth <= _LIMIT_GROWTH and seconds[-1] <= _LIMIT_S
         cells = " | ".join(f"{value:.2f} s" for value in seconds)
-        print(f"| {kind} | {cells} | {growth:.1f} |", flush=True)
+        print(f"| {kind} | {cells} | {growth:.1f} from {first:,} |", flush=True)
     rate = measure_images(_IMAGES.value)
     print(f"\nAn audit reads {rate:.0f} JPEGs of 300 x 400 px a second:")
     print(f"100,000 take {100_000 / rate / 60:.1f} minutes.")

@@ -264,11 +264,12 @@ def test_json_lines_keep_lists_and_numbers(manifest):
 
 
 def test_parquet_keeps_types_and_images(manifest):
-    rows = make_list_rows()[:-1]
-    for row in rows:
-        row["file"] = manifest.with_name(row["file"]).read_bytes()
+    rows = [
+        {**row, "file": manifest.with_name(row["file"]).read_bytes(), "group": number}
+        for number, row in enumerate(make_list_rows()[:-1])
+    ]
     path = manifest.with_name("lists.parquet")
-    table = pa.Table.from_pylist([{**row, "group": i} for i, row in enumerate(rows)])
+    table = pa.Table.from_pylist(rows)
     pq.write_table(table, path)
     config = make_list_config(path)
     config.data.image_encoding = "bytes"

@@ -12,16 +12,16 @@ import time
 import pytest
 from record_samples import encode, make_config, make_source
 
-from tf_multimodal.data import sources
+from tf_multimodal.data import files, sources
 from tf_multimodal.data.readers.record_shards import RecordShards
-from tf_multimodal.data.records import index, pipeline, shards
+from tf_multimodal.data.records import pipeline, shards
 
 ROOT = pathlib.Path(__file__).parents[2]
 ROWS = 150
 
 
 def hash_files(folder):
-    return {p.name: index.compute_checksum(str(p)) for p in sorted(folder.iterdir())}
+    return {p.name: files.compute_sha256(str(p)) for p in sorted(folder.iterdir())}
 
 
 def make_command(folder, output, *beam_flags):

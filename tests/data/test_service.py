@@ -2,17 +2,22 @@
 
 import dataclasses
 import pathlib
+import re
+import socket
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_multimodal.data import pipeline, service, spec
+from tf_multimodal.data import pipeline, service, service_watch, spec
 from tf_multimodal.data.dropped import DroppedRows
 
 PROCESS = pathlib.Path(__file__).with_name("service_process.py")
+DOCS = pathlib.Path(__file__).parents[2] / "docs" / "data_preparation.md"
 
 
 @pytest.fixture
@@ -97,6 +102,70 @@ def test_a_step_is_given_up_once_when_the_newest_is_far_ahead(monkeypatch):
         (True, []),
     ]
     assert int(state[0]) == 12 and not len(state[1])
+
+
+def test_waiting_is_warned_of(monkeypatch, capsys):
+    monkeypatch.setattr(service_watch, "WARN_SECONDS", 0.2)
+    is_late = threading.Event()
+
+    def give(step):  # the last one takes its time
+        return step < 9 or not is_late.wait(1)
+
+    batches = tf.data.Dataset.range(10).map(
+        lambda step: (step, tf.numpy_function(give, [step], tf.bool))
+    )
+    found = []
+    for step, _ in service_watch.watch(batches, "grpc://HOST:1"):
+        found.append(int(step))
+        if step == 8:
+            assert not capsys.readouterr().err
+        if step == 0:
+            time.sleep(0.5)  # a long training step is nobody's fault
+    assert found == list(range(10))
+    printed = capsys.readouterr().err
+    assert printed.count("no batch has come from the tf.data service at grpc://H") > 1
+
+
+@pytest.mark.slow
+def test_the_scripts_of_the_documentation_make_batches(
+    tmp_path, make_source, make_preprocessor, config
+):
+    blocks = re.findall(r"```python\n# (\w+)\.py\n(.*?)```", DOCS.read_text(), re.S)
+    assert [name for name, _ in blocks] == ["dispatcher", "worker"]
+    names = {"5050": find_port(), "5051": find_port()}
+    names |= {"HOST": "localhost", "ME": "localhost"}
+    processes = []
+    try:
+        for name, script in blocks:
+            for old, new in names.items():
+                script = re.sub(rf"\b{old}\b", str(new), script)
+            path = tmp_path / f"{name}.py"
+            path.write_text(script)
+            processes.append(
+                subprocess.Popen([sys.executable, str(path)], cwd=tmp_path)
+            )
+        config.data.service = f"grpc://localhost:{names['5050']}"
+        while True:  # until the dispatcher is there
+            assert processes[0].poll() is None
+            try:
+                service._check_address(config.data.service)
+                break
+            except ValueError:
+                time.sleep(0.2)
+        arguments = (make_source(4), np.arange(4), make_preprocessor())
+        dataset = pipeline.make_train_dataset(*arguments, config)
+        assert len(list(dataset.take(20))) == 20
+        assert [process.poll() for process in processes] == [None, None]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def find_port():
+    with socket.socket() as found:
+        found.bind(("localhost", 0))
+        return found.getsockname()[1]
 
 
 @pytest.mark.slow

@@ -83,11 +83,13 @@ def test_select_fetch_and_report(site, paths, run_command):
     flags += (f"--metadata={folder}/m/*.parquet",)
     options = ("--", "--timeout=2", "--retries=0", "--processes_count=1")
     options += ("--number_sample_per_shard=16", "--thread_count=8")
-    run_command(*COMMAND, "all", *flags, *options)
+    printed = run_command(*COMMAND, "all", *flags, *options)
+    assert "nothing to fetch" not in printed.stdout
+    assert "RuntimeWarning" not in printed.stderr
 
     out = folder / "out"
     script = (out / "fetch.sh").read_text()
-    assert "-m img2dataset.main" in script and "--timeout=2" in script
+    assert "import main; main()" in script and "--timeout=2" in script
     assert "--output_format=webdataset" in script and "--timeout=10" not in script
     counts = json.loads((out / "link_rot.json").read_text())
     assert counts["selected"] == 40 and counts["not_tried"] == 0
@@ -136,6 +138,29 @@ def test_select_fetch_and_report(site, paths, run_command):
     run_command(*COMMAND, "fetch", *flags, *options)
     after = [shard.stat().st_mtime_ns for shard in shards]
     assert [a == b for a, b in zip(after, before, strict=True)] == [True, False, True]
+    printed = run_command(*COMMAND, "fetch", *flags, *options).stdout
+    assert "3 shards are complete: there was nothing to fetch." in printed
+
+
+@pytest.mark.slow
+def test_links_that_are_all_dead_are_an_error(site, paths, run_command):
+    folder, flags = paths
+    rows = [
+        make_row(i, f"a {('dog', 'cat')[i % 2]} {i}", url=f"{site}/{i}1.jpg?{GONE}")
+        for i in range(6)
+    ]
+    write_table(folder / "m" / "a.parquet", rows)
+    flags += (f"--metadata={folder}/m/*.parquet",)
+    options = ("--", "--retries=0", "--processes_count=1")
+    failed = run_command(*COMMAND, "all", *flags, *options, expect=1)
+    assert (
+        "Error: none of the 6 links tried led to an image (6 HTTP 404)"
+        in (failed.stderr.splitlines()[-1])
+    )
+    assert json.loads((folder / "out" / "link_rot.json").read_text())["failed"] == 6
+    for step in ("fetch", "report"):
+        failed = run_command(*COMMAND, step, *flags, expect=1)
+        assert "none of the 6 links" in failed.stderr
 
 
 def test_same_selection_twice_and_no_other_beside_its_images(paths, run_command):
@@ -173,13 +198,21 @@ def test_same_selection_twice_and_no_other_beside_its_images(paths, run_command)
     [
         (("select",), "Error: --metadata is missing"),
         (("select", "--metadata=gone/*.parquet"), "Error: There is no file gone"),
+        (
+            ("select", "--metadata=x", "--recipe=gone"),
+            "--recipe: there is no file gone",
+        ),
+        (
+            ("select", "--metadata=x", "--label_names=gone"),
+            "Error: --label_names: there is no file gone.",
+        ),
         (("fetch",), "Run the step `select` first"),
         (("report",), "Run the steps `select` and `fetch` first"),
     ],
 )
 def test_errors_are_one_line(paths, run_command, arguments, message):
     _, flags = paths
-    failed = run_command(*COMMAND, *arguments, *flags, expect=1)
+    failed = run_command(*COMMAND, *flags, *arguments, expect=1)
     assert message in failed.stderr
     assert "Traceback" not in failed.stderr
 

@@ -1,5 +1,6 @@
 import json
 import shlex
+import tarfile
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -7,6 +8,7 @@ import pytest
 
 from configs import coyo
 from tf_multimodal.config import validate_config
+from tf_multimodal.data.readers.webdataset import WebDataset
 from tf_multimodal.datasets.coyo import fetching, link_rot
 from tf_multimodal.datasets.coyo.choice import SCHEMA
 
@@ -101,3 +103,23 @@ def test_counts_add_up(tmp_path):
     page = link_rot.make_markdown(counts)
     assert "| a\\|b | 3 | 0 | 1 | 2 | 0.0% |" in page
     assert "made by a model from the pixels" in page
+
+
+def test_shards_without_an_image_are_an_error(tmp_path):
+    def write_stats(shard, successes, **statuses):
+        stats = {"successes": successes, "status_dict": statuses}
+        (tmp_path / f"{shard}_stats.json").write_text(json.dumps(stats))
+
+    write_stats("00000", 0, **{"HTTP Error 404: Not Found": 2, "timed out": 1})
+    write_stats("00001", 0, **{"HTTP Error 404: Gone": 2})
+    with pytest.raises(ValueError, match=r"of the 5 .*\(4 HTTP 404, 1 timeout\)"):
+        link_rot.check_images(tmp_path)
+    write_stats("00001", 1, success=1, **{"HTTP Error 404: Gone": 1})
+    link_rot.check_images(tmp_path)
+
+
+def test_training_on_shards_without_samples_says_so(tmp_path):
+    for number in range(2):
+        tarfile.open(tmp_path / f"{number}.tar", "w").close()
+    with pytest.raises(ValueError, match=r"\*.tar has no samples: .* its 2 shards"):
+        WebDataset(f"{tmp_path}/*.tar").list_columns()

@@ -152,7 +152,10 @@ GOOD = "per_class: 3\nclasses: {a: {keywords: [a]}, b: {keywords: [b]}}\n"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("classes: [", "is no YAML file"),
+        ("classes: [", "is no YAML file: line 1, column 11: expected the node"),
+        ("a: \x00", "is no YAML file"),
+        ("? [1]\n: 2", "found unhashable key"),
+        (GOOD.replace("keywords: [b]", "label_ids: [[1]]"), "[1] is neither"),
         ("- a", "must map keys to values"),
         ("per_class: 3", "'classes' is missing"),
         (GOOD + "wher: [a > 1]", "no key 'wher'. Did you mean 'where'"),
@@ -184,6 +187,25 @@ def test_mistakes_in_a_recipe_are_named(tmp_path, text, message):
     with pytest.raises(ValueError, match=re.escape(message)) as error:
         read_recipe(path)
     assert "recipe.yaml" in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_label_names_are_not_searched_for_each_label(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    names = LabelNames(f"n{i}" for i in range(300))
+    rules = [f"  {name}: {{label_ids: [{name}]}}\n" for name in names]
+    path.write_text("per_class: 1\nclasses:\n" + "".join(rules))
+    recipe = read_recipe(path, names)
+    assert [rule.label_ids for rule in recipe.classes] == [(i,) for i in range(300)]
+
+
+class LabelNames(list):
+    """Names that may be looked at one after the other, but not searched."""
+
+    def __contains__(self, name):
+        raise AssertionError("the names are searched for each label")
+
+    index = __contains__
 
 
 def test_the_recipe_that_comes_with_the_project_is_good():

@@ -1,6 +1,7 @@
 import collections
 import dataclasses
 import itertools
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -226,3 +227,26 @@ def test_bad_tables_are_named(tmp_path, select):
     with pytest.raises(ValueError, match="part-00001.parquet cannot be read"):
         selector.select()
     assert not (tmp_path / "b").exists()
+
+
+def test_a_missing_pandas_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ValueError, match=r"pip install 'tf_multimodal\[coyo\]'"):
+        buckets.compute_hashes(pa.chunked_array([[1, 2]]), "id")
+
+
+def test_a_table_is_closed_whether_it_can_be_read_or_not(tmp_path, monkeypatch):
+    opened = []
+
+    def open_file(path):
+        opened.append(open(path, "rb"))
+        return opened[-1]
+
+    monkeypatch.setattr(tables.files, "open_file", open_file)
+    write_table(tmp_path / "good.parquet", [make_row(0)])
+    (tmp_path / "bad.parquet").write_bytes(b"no table" * 10)
+    read = tables.Tables(str(tmp_path / "good.parquet"), ["id"]).read_batches(["id"])
+    assert [len(rows) for rows in read] == [1]
+    with pytest.raises(ValueError, match="bad.parquet is no Parquet file"):
+        tables.Tables(str(tmp_path / "bad.parquet"), ["id"])
+    assert [file.closed for file in opened] == [True] * 3

@@ -2,8 +2,13 @@
 
 import contextlib
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
+
+from tf_multimodal.data import files
+
+PARTIAL = ".partial-"  # how the name of what is being written begins
 
 
 @contextlib.contextmanager
@@ -18,12 +23,33 @@ def write_atomically(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last: some writers choose the format by it.
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f"{PARTIAL}{uuid.uuid4().hex}-{path.name}")
     try:
         yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())  # else a crash may leave the name without content
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def write_url(path: str) -> Iterator[str]:
+    """Does what `write_atomically` does, for a path or a URL that TensorFlow writes."""
+    if not files.get_scheme(path):
+        with write_atomically(path) as local:
+            yield str(local)
+        return
+    import tensorflow as tf
+
+    folder, _, name = path.rpartition("/")
+    temporary = f"{folder}/{PARTIAL}{uuid.uuid4().hex}-{name}"
+    try:
+        yield temporary
+        tf.io.gfile.rename(temporary, path, overwrite=True)
+    finally:
+        if tf.io.gfile.exists(temporary):
+            tf.io.gfile.remove(temporary)
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -1,6 +1,6 @@
 """Images and texts of chosen rows as tensors, read when a batch needs them."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -20,6 +20,18 @@ class BatchRows(NamedTuple):
     images: tf.Tensor
     are_paths: tf.Tensor
     texts: tf.Tensor
+
+
+class Rows(Protocol):
+    """Some rows of a source, by their places among them."""
+
+    def read(self, chosen: tf.Tensor, draws: tf.Tensor) -> BatchRows:
+        """Returns the rows at some places.
+
+        Args:
+            chosen: int64 [b], places in `indices`; -1: a row with nothing in it.
+            draws: float32 [b] in [0, 1), which caption is taken.
+        """
 
 
 class LazyRows:
@@ -49,12 +61,7 @@ class LazyRows:
         self._captions = source.captions if draw_captions else None
 
     def read(self, chosen: tf.Tensor, draws: tf.Tensor) -> BatchRows:
-        """Returns the rows at some places.
-
-        Args:
-            chosen: int64 [b], places in `indices`; -1: a row with nothing in it.
-            draws: float32 [b] in [0, 1), which caption is taken.
-        """
+        """Returns the rows at some places; see `Rows.read`."""
         types = [tf.string, tf.bool, tf.string]
         values = tf.numpy_function(self._read, [chosen, draws], types)
         return BatchRows(*(tf.ensure_shape(value, chosen.shape) for value in values))

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tf_multimodal.data import seeds, service, spec
 from tf_multimodal.data.dropped import DroppedRows
 from tf_multimodal.data.inputs import find_input, make_inputs, make_train_inputs
-from tf_multimodal.data.lazy_rows import LazyRows
+from tf_multimodal.data.lazy_rows import LazyRows, Rows
 from tf_multimodal.data.mixture import TrainingOrder
 from tf_multimodal.data.source import Source
 
@@ -144,9 +144,9 @@ def make_eval_dataset(
 
 def _make_rows(
     source: Source, indices: np.ndarray, preprocessor: Any, address: str
-) -> Any:
+) -> Rows:
     """Returns the training rows, as whoever makes the batches can read them."""
-    kind = service.GraphRows if address else LazyRows
+    kind: Any = service.GraphRows if address else LazyRows
     return kind(
         source,
         indices,

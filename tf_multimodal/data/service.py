@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_multimodal.data.lazy_rows import BatchRows, encode_values
+from tf_multimodal.data.service_watch import watch
 from tf_multimodal.data.source import Source
 
 MAX_BYTES = 2**28  # of all texts, paths and image bytes: they travel in one message
@@ -99,12 +100,15 @@ def distribute(
 
     Raises:
         ValueError: there is no dispatcher at this address.
+
+    Where no batch comes for minutes, the data set raises `tf.errors.UnknownError`.
     """
     _check_address(address)
     service = tf.data.experimental.service
     batches = steps.map(
         lambda step: (step, make_batch(step)), num_parallel_calls=tf.data.AUTOTUNE
     ).apply(service.distribute(service.ShardingPolicy.DYNAMIC, address))
+    batches = watch(batches, address)
     nothing = (tf.constant(start_step, tf.int64), tf.zeros([0], tf.int64))
 
     def add_lost(element: Any, is_new: tf.Tensor, lost: tf.Tensor) -> tf.data.Dataset:
@@ -142,7 +146,8 @@ def _check_size(source: Source, num_bytes: int) -> None:
             f"The rows of {source.name} are too large for config.data.service: texts, "
             "paths and images that have no file of their own travel to the workers "
             f"in one message of at most {MAX_BYTES >> 20} MiB. Store each image in a "
-            "file that the workers can read, and name it in a manifest."
+            "file that the workers can read, and name it in a manifest. (Images in "
+            "records, tar files and tables have no file of their own.)"
         )
 
 

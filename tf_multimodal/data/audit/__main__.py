@@ -6,8 +6,8 @@
 Writes DIR/audit.html, which needs no other file, and DIR/audit.json. With --fix also a
 cleaned copy of the manifest, split by groups of near-duplicates, beside the old one,
 which stays as it is: pairs.fixed.csv, and pairs.removed.csv with the reason of each
-row that is not in it; --overwrite replaces those of an earlier run. TensorFlow is imported by the functions, so that `--help`
-answers at once.
+row that is not in it; --overwrite replaces those of an earlier run. TensorFlow is
+imported by the functions, so that `--help` answers at once.
 """
 
 import os

@@ -16,6 +16,7 @@ from tf_multimodal.data.audit.checkup import Checkup
 from tf_multimodal.data.audit.finding import list_labels
 from tf_multimodal.data.audit.image_groups import find_image_pairs
 from tf_multimodal.data.manifest_file import open_manifest
+from tf_multimodal.data.raw_rows import Problem
 from tf_multimodal.data.readers.cells import get_field, to_cell
 from tf_multimodal.data.source import Source
 from tf_multimodal.data.split import assign_splits
@@ -102,44 +103,53 @@ class ManifestCleaner:
         groups = _group_rows(checkup)
         kept = np.setdiff1d(np.arange(len(source)), np.array(sorted(reasons), np.int64))
         splits = _split_rows(self._config, source, groups, kept)
-        places = {int(source.rows[index]): index for index in kept.tolist()}
+        places = (splits[kept].tolist(), groups[kept].tolist())
+        new = dict(
+            zip(source.rows[kept].tolist(), zip(*places, strict=True), strict=True)
+        )
         removed = _describe_removed(source, reasons)
+        columns = (self._split, self._group)
         with _open_table(self._removed_path) as other:
             other.writerow(REMOVED_COLUMNS)
-
-            def make_rows() -> Iterator[dict[str, Any]]:
-                excluded = 0
-                self._check_state()
-                for row, found in self._file.read_rows():
-                    if (place := places.get(row)) is not None:
-                        new = {self._split: splits[place], self._group: groups[place]}
-                        yield {**found, **new}
-                    elif row in removed:
-                        other.writerow(removed[row])
-                    else:
-                        other.writerow(
-                            _describe_excluded(self._config.data, row, found)
-                        )
-                        excluded += 1
-                self._check_state()
-                if excluded != source.excluded:
-                    raise ValueError(
-                        f"{self._path}: {excluded} rows are neither used nor left out, "
-                        f"expected {source.excluded}. Remove the folder rows of "
-                        f"config.cache_dir={self._config.cache_dir} and audit again."
-                    )
-
-            self._file.write_rows(
-                self._fixed_path, (self._split, self._group), make_rows()
-            )
+            rows = self._choose_rows(new, removed, source.excluded, other)
+            self._file.write_rows(self._fixed_path, columns, rows)
+        num_removed = len(removed) + source.excluded
         return FixedManifest(
-            self._fixed_path,
-            self._removed_path,
-            len(kept),
-            len(removed) + source.excluded,
-            self._split,
-            self._group,
+            self._fixed_path, self._removed_path, len(kept), num_removed, *columns
         )
+
+    def _choose_rows(
+        self,
+        new: Mapping[int, tuple[str, str]],
+        removed: Mapping[int, tuple[int, str, str, str]],
+        num_excluded: int,
+        other: Any,
+    ) -> Iterator[dict[str, Any]]:
+        """Yields the rows to keep, and writes the others to `other`.
+
+        Args:
+            new: split and group of the rows to keep, by row.
+            removed: cells of `REMOVED_COLUMNS` of rows that are not kept, by row.
+            num_excluded: how many rows are in neither, left out by the class map.
+            other: a CSV writer.
+        """
+        self._check_state()
+        for found in self._file.read_rows():
+            row = found[0]
+            cells = {} if isinstance(found, Problem) else found[1]
+            if row in new:
+                yield {**cells, self._split: new[row][0], self._group: new[row][1]}
+            elif row in removed:
+                other.writerow(removed[row])
+            else:
+                other.writerow(_describe_excluded(self._config.data, row, cells))
+                num_excluded -= 1
+        self._check_state()
+        if num_excluded:
+            raise ValueError(
+                f"{self._path} does not have the rows that were audited. Remove the "
+                f"folder {self._config.cache_dir}/rows and run the audit again."
+            )
 
     def _compute_state(self) -> str:
         return files.compute_fingerprint([str(self._path)])
@@ -169,16 +179,16 @@ def _find_manifest(data: ml_collections.ConfigDict) -> Path:
 
 
 def _describe_excluded(
-    data: ml_collections.ConfigDict, row: int, found: Mapping[str, Any]
+    data: ml_collections.ConfigDict, row: int, cells: Mapping[str, Any]
 ) -> tuple[int, str, str, str]:
     """Returns the cells of `REMOVED_COLUMNS` of a row that the class map leaves out."""
     names = data.columns
 
     def get_text(column: str) -> str:
-        cell = to_cell(get_field(found, column)) if column else None
+        cell = to_cell(get_field(cells, column)) if column else None
         return cell if isinstance(cell, str) else ""
 
-    label = to_cell(get_field(found, names.labels or names.label))
+    label = to_cell(get_field(cells, names.labels or names.label))
     file = get_text(names.image) if data.image_encoding == "path" else ""
     reason = f"{data.class_map} leaves rows of the label {label!r} out."
     return row, get_text(names.id), file, reason

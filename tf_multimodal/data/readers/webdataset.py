@@ -55,7 +55,11 @@ class WebDataset:
         return files.compute_fingerprint(self.paths)
 
     def list_columns(self) -> list[str]:
-        """Returns the columns of the first 1,000 samples."""
+        """Returns the columns of the first 1,000 samples.
+
+        Raises:
+            ValueError: the shards hold no sample, or one is compressed.
+        """
         names = {KEY: None}
         for path in self.paths:
             with files.open_file(path) as file:
@@ -65,8 +69,12 @@ class WebDataset:
                     if isinstance(item, _Sample):
                         names.update(dict.fromkeys(_list_columns(file, item)))
             if len(names) > 1:
-                break
-        return list(names)
+                return list(names)
+        raise ValueError(
+            f"{self.name} has no samples: there is no file called KEY.SUFFIX in any of "
+            f"its {len(self.paths):,} shards, of which the first is {self.paths[0]}. "
+            "img2dataset leaves such shards where it fetched no image."
+        )
 
     def read_rows(self, columns: Sequence[str]) -> Iterator[RawRows]:
         """Yields the rows, numbered from 0 in each shard.

@@ -57,7 +57,9 @@ def _write(beam_flags: list[str]) -> str:
 
 def _describe(index: dict[str, Any], folder: str) -> str:
     """Returns what was written, and the settings that read it."""
-    dropped = ", ".join(f"{n} {status}" for status, n in index["dropped"].items())
+    dropped = [f"{n} {status}" for status, n in index["dropped"].items()]
+    if index["excluded"]:
+        dropped.append(f"{index['excluded']} by the class map")
     columns = {
         role: tuple(column) if isinstance(column, list) else column
         for role, column in index["columns"].items()
@@ -65,7 +67,7 @@ def _describe(index: dict[str, Any], folder: str) -> str:
     }
     return (
         f"{folder}: {index['rows']} of {index['read']} rows in "
-        f"{len(index['shards'])} shards. Left out: {dropped or 'none'}. "
+        f"{len(index['shards'])} shards. Left out: {', '.join(dropped) or 'none'}. "
         f"Counts and checksums: {folder}/index.json\n"
         f"Read them with\n  config.data.records = {folder!r}\n"
         f"  config.data.columns.update({columns!r})"

@@ -5,19 +5,18 @@ and `index.json`, which is written last, all of it. Files appear whole or not at
 """
 
 import collections
-import hashlib
 import json
-import uuid
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from tf_multimodal.data import files
+from tf_multimodal.data.atomic_file import PARTIAL, write_url
 
 FORMAT_VERSION = 1
 PLAN, INDEX, DROPPED = "plan.json", "index.json", "dropped.jsonl"
-_PARTIAL = ".partial"
-_PIECE = 1 << 24  # bytes that are hashed at once
+_LOCK = ".lock"
 
 
 def name_shard(number: int, count: int) -> str:
@@ -30,28 +29,68 @@ def name_report(shard: str) -> str:
     return shard.removesuffix(".tfrecord") + ".json"
 
 
-def start(folder: str, plan: Mapping[str, Any]) -> None:
-    """Makes the folder, or checks that it is of this plan, and clears it up.
+@contextmanager
+def hold(folder: str) -> Iterator[None]:
+    """Makes the folder where it is missing, and keeps other commands out of it.
+
+    The lock ends with the process. A URL is not locked.
 
     Raises:
-        ValueError: it holds something else; says what differs.
+        ValueError: another command writes to it, or it holds something else.
     """
     import tensorflow as tf
 
     tf.io.gfile.makedirs(folder)
     names = files.list_folder(folder)
-    for name in names:
-        if name.endswith(_PARTIAL):  # of a run that was killed
-            tf.io.gfile.remove(files.join(folder, name))
-    if PLAN not in names:
-        if [name for name in names if not name.endswith(_PARTIAL)]:
-            raise ValueError(
-                f"{folder} is not empty and holds no {PLAN}, so that it is no folder "
-                "of records. Choose another --output."
-            )
-        write_json(files.join(folder, PLAN), plan)
+    others = [n for n in names if n != _LOCK and not n.startswith(PARTIAL)]
+    if others and PLAN not in names:
+        raise ValueError(
+            f"{folder} is not empty and holds no {PLAN}, so that it is no folder "
+            "of records. Choose another --output."
+        )
+    if files.get_scheme(folder):
+        yield
         return
-    old = read_json(files.join(folder, PLAN))
+    import fcntl
+
+    with open(files.join(folder, _LOCK), "wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(
+                f"Another command is writing records to {folder}. Wait until it has "
+                "ended, or choose another --output."
+            ) from error
+        yield
+
+
+def start(folder: str, plan: Mapping[str, Any]) -> None:
+    """Writes the plan, or checks that the folder is of this plan, and clears it up.
+
+    Args:
+        folder: which `hold` holds.
+        plan: what the shards follow from.
+
+    Raises:
+        ValueError: it holds other records; says what differs.
+    """
+    import tensorflow as tf
+
+    names = files.list_folder(folder)
+    for name in names:
+        if name.startswith(PARTIAL):  # of a run that was killed
+            tf.io.gfile.remove(files.join(folder, name))
+    path = files.join(folder, PLAN)
+    if PLAN not in names:
+        write_json(path, plan)
+        return
+    try:
+        old = read_json(path)
+    except ValueError as error:
+        raise ValueError(
+            f"{error} Without it nobody knows which rows the shards hold. Choose "
+            "another --output, or remove the folder."
+        ) from error
     new = json.loads(json.dumps(plan))
     if old != new:
         different = sorted(k for k in old | new if old.get(k) != new.get(k))
@@ -65,8 +104,38 @@ def start(folder: str, plan: Mapping[str, Any]) -> None:
 
 def is_finished(folder: str, shard: str) -> bool:
     """Returns whether a shard is there, whole and as its report says."""
+    try:
+        report = read_json(files.join(folder, name_report(shard)))
+        return not find_damage(folder, report)
+    except (OSError, ValueError, KeyError):  # no report, or a damaged one
+        return False
+
+
+def remove_report(folder: str, shard: str) -> None:
+    """Removes the report of a shard that is to be written again, if there is one."""
+    import tensorflow as tf
+
     path = files.join(folder, name_report(shard))
-    return files.is_file(path) and not find_damage(folder, read_json(path))
+    if files.is_file(path):
+        tf.io.gfile.remove(path)
+
+
+def count_bad_rows(folder: str, counts: dict[str, float]) -> float:
+    """Returns how many rows could not be used, by the reports that are there.
+
+    Args:
+        folder: of the shards.
+        counts: of the reports that were read before, by name; it is completed.
+
+    Returns:
+        Their number; infinite, if one of them ended its shard.
+    """
+    for name in files.list_folder(folder):
+        if name.startswith("rows-") and name.endswith(".json") and name not in counts:
+            report = read_json(files.join(folder, name))
+            bad = [line for line in report.get("dropped", ()) if not line["kept"]]
+            counts[name] = math.inf if "failed" in report else len(bad)
+    return sum(counts.values())
 
 
 def find_damage(folder: str, report: Mapping[str, Any], deep: bool = True) -> str:
@@ -84,7 +153,7 @@ def find_damage(folder: str, report: Mapping[str, Any], deep: bool = True) -> st
         size = files.get_status(path).size
         if size != report["bytes"]:
             return f"{path} has {size:,} bytes, expected {report['bytes']:,}"
-        if deep and compute_checksum(path) != report["sha256"]:
+        if deep and files.compute_sha256(path) != report["sha256"]:
             return f"{path} has changed: its SHA-256 is not the one of the index"
     except OSError as error:
         return f"{path} cannot be read: {error}"
@@ -106,7 +175,13 @@ def read_index(folder: str) -> dict[str, Any]:
             "written"
         )
         raise ValueError(f"{folder} holds no {INDEX}. {expected}.")
-    index = read_json(path)
+    try:
+        index = read_json(path)
+    except ValueError as error:
+        raise ValueError(
+            f"{error} Give the command that wrote the records again: it writes it, and "
+            "keeps the shards."
+        ) from error
     if index.get("format") != FORMAT_VERSION:
         raise ValueError(
             f"{path} is of format {index.get('format')!r}; this version reads "
@@ -184,38 +259,11 @@ def finish(
     return index
 
 
-def compute_checksum(path: str) -> str:
-    """Returns the SHA-256 of a file, hexadecimal."""
-    digest = hashlib.sha256()
-    with files.open_file(path) as file:
-        while piece := file.read(_PIECE):
-            digest.update(piece)
-    return digest.hexdigest()
-
-
-@contextmanager
-def write_whole(path: str) -> Iterator[str]:
-    """Gives a name to write to, which is moved to `path` at the end.
-
-    An error leaves `path` as it was. The path may be a URL of a scheme that
-    TensorFlow writes.
-    """
-    import tensorflow as tf
-
-    temporary = f"{path}.{uuid.uuid4().hex}{_PARTIAL}"
-    try:
-        yield temporary
-        tf.io.gfile.rename(temporary, path, overwrite=True)
-    finally:
-        if tf.io.gfile.exists(temporary):
-            tf.io.gfile.remove(temporary)
-
-
 def write_text(path: str, text: str) -> None:
-    """Writes a file as UTF-8, in one piece."""
+    """Writes a file as UTF-8, in one piece; it may be a URL."""
     import tensorflow as tf
 
-    with write_whole(path) as temporary, tf.io.gfile.GFile(temporary, "wb") as file:
+    with write_url(path) as temporary, tf.io.gfile.GFile(temporary, "wb") as file:
         # The name of a file need not be UTF-8; JSON reads the escape back.
         file.write(text.encode(errors="backslashreplace"))
 
@@ -232,7 +280,10 @@ def read_json(path: str) -> dict[str, Any]:
     Raises:
         ValueError: it is no JSON object.
     """
-    value = json.loads(files.read_file(path))
+    try:
+        value = json.loads(files.read_file(path))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged, it holds no JSON: {error}.") from error
     if not isinstance(value, dict):
-        raise ValueError(f"{path} holds no JSON object.")
+        raise ValueError(f"{path} is damaged, it holds no JSON object.")
     return value

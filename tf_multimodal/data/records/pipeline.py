@@ -1,7 +1,10 @@
 """Writes what is missing of a folder of records, with Apache Beam."""
 
+import collections
+import difflib
 import functools
-from collections.abc import Sequence
+import uuid
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from tf_multimodal.config import to_json
@@ -38,33 +41,22 @@ def write_records(
 
     Raises:
         ModuleNotFoundError: Apache Beam is not installed.
-        ValueError: what `load_source` says; the folder holds something else; or too
-            many rows cannot be used.
+        ValueError: an unknown flag; what `load_source` says; the folder holds
+            something else, or another command writes to it; or too many rows cannot
+            be used.
     """
-    _import_beam()
+    options = make_options(beam_flags)
     _check_settings(folder, settings)
     source = sources.load_source(config)
     plan = make_plan(config, source, settings)
-    index.start(folder, plan)
-    job = shards.Job(
-        to_json(config),
-        folder,
-        plan["fingerprint"],
-        plan["shards"],
-        **settings._asdict(),
-    )
-    names = [index.name_shard(number, job.shards) for number in range(job.shards)]
-    todo = [n for n, name in enumerate(names) if not index.is_finished(folder, name)]
-    if len(todo) < job.shards:
-        print(f"{job.shards - len(todo)} of {job.shards} shards are finished: kept.")
-    if todo:
-        run_pipeline(job, todo, beam_flags)
-    _check_reports(config, source, folder, names)
-    left_out = [
-        {**row._asdict(), "status": spec.UNUSABLE_ROW, "kept": False}
-        for row in source.left_out
-    ]
-    return index.finish(folder, plan, left_out)
+    with index.hold(folder):
+        index.start(folder, plan)
+        _write_missing(config, source, folder, plan, options)
+        left_out = [
+            {**row._asdict(), "status": spec.UNUSABLE_ROW, "kept": False}
+            for row in source.left_out
+        ]
+        return index.finish(folder, plan, left_out)
 
 
 def make_plan(config: Any, source: Source, settings: Settings) -> dict[str, Any]:
@@ -76,7 +68,8 @@ def make_plan(config: Any, source: Source, settings: Settings) -> dict[str, Any]
         "format": index.FORMAT_VERSION,
         "name": source.name,
         "fingerprint": source.compute_fingerprint(),
-        "read": len(source) + len(source.left_out),
+        "read": len(source) + len(source.left_out) + source.excluded,
+        "excluded": source.excluded,  # by the class map
         "shards": -(-len(source) // settings.rows_per_shard),
         "classes": list(source.classes),
         "caption_names": list(source.caption_names),
@@ -100,12 +93,11 @@ def list_columns(source: Source) -> dict[str, Any]:
     }
 
 
-def run_pipeline(
-    job: shards.Job, numbers: Sequence[int], beam_flags: Sequence[str]
-) -> None:
+def run_pipeline(job: shards.Job, numbers: Sequence[int], options: Any) -> None:
     """Writes shards on Beam's workers, and waits for them."""
-    beam, options = _import_beam()
-    with beam.Pipeline(options=options(list(beam_flags))) as pipeline:
+    import apache_beam as beam
+
+    with beam.Pipeline(options=options) as pipeline:
         _ = (
             pipeline
             | "Number the shards" >> beam.Create(list(numbers))
@@ -114,16 +106,74 @@ def run_pipeline(
         )
 
 
-def _import_beam() -> tuple[Any, Any]:
+def make_options(beam_flags: Sequence[str]) -> Any:
+    """Returns Beam's options.
+
+    What Beam calls DirectRunner would rather download a server, Prism, and start it:
+    FnApiRunner is the runner in this process.
+
+    Args:
+        beam_flags: of Apache Beam; those of other runners than the DirectRunner are
+            the runner's to check.
+
+    Raises:
+        ModuleNotFoundError: Apache Beam is not installed.
+        ValueError: Beam has no such flag.
+    """
     try:
-        import apache_beam
-        from apache_beam.options.pipeline_options import PipelineOptions
+        from apache_beam.options import pipeline_options
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "Records are written with Apache Beam, which is not installed. Install "
             f"it: pip install 'tf_multimodal[records]' ({error})"
         ) from error
-    return apache_beam, PipelineOptions
+    options = pipeline_options.PipelineOptions(list(beam_flags))
+    standard = options.view_as(pipeline_options.StandardOptions)
+    runner = (standard.runner or "direct").lower().removesuffix("runner")
+    if runner == "direct":
+        standard.runner = "FnApiRunner"
+        known = set(options.get_all_options())
+        unknown = set(options.get_all_options(retain_unknown_options=True)) - known
+        if unknown:
+            raise ValueError(
+                "Apache Beam's DirectRunner has no flag "
+                + ", ".join(f"--{name}" for name in sorted(unknown))
+                + _suggest(unknown, known)
+            )
+    return options
+
+
+def _suggest(unknown: Collection[str], known: Collection[str]) -> str:
+    found = [difflib.get_close_matches(name, known, 1) for name in sorted(unknown)]
+    names = ", ".join(f"--{name}" for match in found for name in match)
+    return f". Did you mean {names}?" if names else "."
+
+
+def _write_missing(
+    config: Any, source: Source, folder: str, plan: dict[str, Any], options: Any
+) -> None:
+    """Writes the shards that are not there yet, and checks what all of them say."""
+    count, limit = plan["shards"], config.data.max_drop_rate
+    job = shards.Job(
+        to_json(config),
+        folder,
+        plan["fingerprint"],
+        count,
+        **plan["settings"],
+        max_bad_rows=int(limit * len(source)),
+        run=uuid.uuid4().hex,
+    )
+    names = [index.name_shard(number, count) for number in range(count)]
+    todo = [n for n, name in enumerate(names) if not index.is_finished(folder, name)]
+    for number in todo:
+        index.remove_report(folder, names[number])
+    if len(todo) < count:
+        print(f"{count - len(todo)} of {count} shards are finished: kept.")
+    if todo:
+        run_pipeline(job, todo, options)
+    paths = [files.join(folder, index.name_report(name)) for name in names]
+    reports = [index.read_json(path) for path in paths if files.is_file(path)]
+    _check_reports(reports, source, limit, count)
 
 
 def _check_settings(folder: str, settings: Settings) -> None:
@@ -143,21 +193,20 @@ def _check_settings(folder: str, settings: Settings) -> None:
 
 
 def _check_reports(
-    config: Any, source: Source, folder: str, names: Sequence[str]
+    reports: Sequence[dict[str, Any]], source: Source, limit: float, count: int
 ) -> None:
     """Checks what the shards say of rows that could not be used."""
-    dropped: list[dict[str, Any]] = []
-    for name in names:
-        report = index.read_json(files.join(folder, index.name_report(name)))
+    for report in reports:
         if "failed" in report:
             raise ValueError(
                 "A row cannot be used, and config.data.bad_rows is 'raise'.\n  "
                 f"{report['failed']}\nRepair or remove it, or set "
                 "config.data.bad_rows to 'drop' or 'mask' and choose another --output."
             )
-        dropped += [line for line in report["dropped"] if not line["kept"]]
-    limit = config.data.max_drop_rate
+    dropped = [line for r in reports for line in r["dropped"] if not line["kept"]]
     if len(dropped) > limit * len(source):
+        statuses = collections.Counter(line["status"] for line in dropped)
+        counts = ", ".join(f"{statuses[name]} {name}" for name in sorted(statuses))
         lines = [
             f"  {source.name}, row {line['row']} (id {line['id']}, image "
             f"{line['file'] or 'none'}): {line['reason']}"
@@ -165,7 +214,8 @@ def _check_reports(
         ]
         raise ValueError(
             f"{len(dropped)} of {len(source)} rows cannot be used, more than "
-            f"config.data.max_drop_rate={limit} allows. The first:\n"
+            f"config.data.max_drop_rate={limit} allows, after {len(reports)} of "
+            f"{count} shards: {counts}. The first:\n"
             + "\n".join(lines)
             + "\nRepair or remove them, or give the command again with a higher "
             "config.data.max_drop_rate: the shards are kept."

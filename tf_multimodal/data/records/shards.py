@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from tf_multimodal.config import from_json
 from tf_multimodal.data import files, sources, spec
+from tf_multimodal.data.atomic_file import write_url
 from tf_multimodal.data.records import index
 from tf_multimodal.data.records.example import make_example
 from tf_multimodal.data.records.images import ScaledImage, scale_image
@@ -33,6 +34,8 @@ class Job(NamedTuple):
     rows_per_shard: int
     max_px: int
     quality: int  # of JPEG
+    max_bad_rows: int  # more of them end the run
+    run: str  # tells one run of the command from another
 
 
 class _ForbiddenRow(Exception):
@@ -47,6 +50,7 @@ class _Row(NamedTuple):
 def write_shard(job: Job, number: int) -> None:
     """Writes a shard and, behind it, its report.
 
+    Nothing is written any more once it is certain that the run fails.
     A row that `config.data.bad_rows` forbids ends it; then there is no shard, and the
     report says why.
 
@@ -57,6 +61,8 @@ def write_shard(job: Job, number: int) -> None:
     Raises:
         ValueError: the worker does not find the rows that the plan was made for.
     """
+    if index.count_bad_rows(job.folder, _get_counts(job)) > job.max_bad_rows:
+        return
     name = index.name_shard(number, job.shards)
     try:
         report = _write_rows(job, number, files.join(job.folder, name))
@@ -76,7 +82,7 @@ def _write_rows(job: Job, number: int, path: str) -> dict[str, Any]:
     )
     dropped = []
     written = 0
-    with index.write_whole(path) as temporary:
+    with write_url(path) as temporary:
         with tf.io.TFRecordWriter(temporary) as writer:
             for features, problem in _make_rows(source, rows, job):
                 if problem:
@@ -87,7 +93,7 @@ def _write_rows(job: Job, number: int, path: str) -> dict[str, Any]:
                     counts[features["split"][0]].update(labels)
                     written += 1
         size = files.get_status(temporary).size
-        checksum = index.compute_checksum(temporary)
+        checksum = files.compute_sha256(temporary)
     return {
         "rows": written,
         "bytes": size,
@@ -95,6 +101,12 @@ def _write_rows(job: Job, number: int, path: str) -> dict[str, Any]:
         "counts": counts,
         "dropped": dropped,
     }
+
+
+@functools.lru_cache(maxsize=1)
+def _get_counts(job: Job) -> dict[str, float]:
+    """Returns the bad rows of the reports that this process has read."""
+    return {}
 
 
 @functools.lru_cache(maxsize=1)

@@ -57,6 +57,10 @@ def main(argv: list[str]) -> int:
             fetching.fetch_images(*_name_files(output), options)
         if step in ("report", "all"):
             write_report(output)
+        if step != "select":
+            from tf_multimodal.datasets.coyo import link_rot
+
+            link_rot.check_images(_name_files(output)[1])
     except (ValueError, OSError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
@@ -78,10 +82,8 @@ def write_selection(output: pathlib.Path) -> None:
 
     if not FLAGS.metadata:
         raise ValueError("--metadata is missing: the Parquet files of COYO-700M.")
-    names: list[str] = []
-    if FLAGS.label_names:
-        text = pathlib.Path(FLAGS.label_names).read_text(encoding="utf-8")
-        names = text.splitlines()
+    _check_file("recipe", FLAGS.recipe)
+    names = _read_label_names(FLAGS.label_names) if FLAGS.label_names else []
     recipe = read_recipe(FLAGS.recipe, names)
     selector = Selector(recipe, FLAGS.metadata, FLAGS.labels, output / ".buckets")
     selection = selector.select()
@@ -123,6 +125,25 @@ def write_report(output: pathlib.Path) -> None:
     write_text(output / "link_rot.md", page)
     print(page.split("\n\n")[1])
     print(f"\nReport: {output / 'link_rot.md'}")
+
+
+def _read_label_names(path: str) -> list[str]:
+    from tf_multimodal.data import files
+
+    _check_file("label_names", path)
+    try:
+        return files.read_file(path).decode().splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"--label_names: {path} is no text in UTF-8: {error}"
+        ) from error
+
+
+def _check_file(flag: str, path: str) -> None:
+    from tf_multimodal.data import files
+
+    if not files.is_file(path):
+        raise ValueError(f"--{flag}: there is no file {path}.")
 
 
 def _name_files(output: pathlib.Path) -> tuple[pathlib.Path, pathlib.Path]:

@@ -6,7 +6,6 @@ import types
 from collections.abc import Iterator
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 MAX_BUCKETS = 512  # files that are open at once
@@ -26,7 +25,16 @@ def compute_hashes(values: pa.ChunkedArray, salt: str) -> np.ndarray:
     Args:
         values: int64 or string column without nulls.
         salt: another one gives other hashes; at most 16 ASCII characters.
+
+    Raises:
+        ValueError: pandas is not installed.
     """
+    try:
+        import pandas as pd
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            "pandas is not installed: pip install 'tf_multimodal[coyo]'"
+        ) from error
     array = values.to_numpy()
     return pd.util.hash_array(array, hash_key=f"{salt:>16}", categorize=False)
 

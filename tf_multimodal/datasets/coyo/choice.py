@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from tf_multimodal.data import spec
+from tf_multimodal.data.duplicates import normalize_text
 from tf_multimodal.datasets.coyo import class_rules
 from tf_multimodal.datasets.coyo.buckets import compute_hashes
 from tf_multimodal.datasets.coyo.recipe import Recipe
@@ -109,7 +110,7 @@ class Choice:
         return rows.filter(~mask)
 
     def _take(self, label: int, url: str, text: str | None) -> bool:
-        text = " ".join((text or "").casefold().split())
+        text = normalize_text(text or "")
         if self._counts[label] >= self._recipe.per_class:
             self.left_out["class is full"] += 1
         elif url in self._urls:

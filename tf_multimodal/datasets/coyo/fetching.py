@@ -8,6 +8,9 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+# As its console script does, which need not stand beside this Python; with `-m`,
+# runpy warns.
+_RUN = "from img2dataset import main; main()"
 SAVED_COLUMNS = ("id", "label", "split", "image_phash", "masked_text")
 
 
@@ -59,8 +62,8 @@ def make_command(
             )
         chosen[name] = value
     values = fixed | chosen
-    module = [sys.executable, "-m", "img2dataset.main"]
-    return module + [f"--{name}={value}" for name, value in values.items()]
+    program = [sys.executable, "-c", _RUN]
+    return program + [f"--{name}={value}" for name, value in values.items()]
 
 
 def write_script(path: pathlib.Path, command: Sequence[str]) -> None:
@@ -92,6 +95,7 @@ def fetch_images(
         raise ValueError(
             "img2dataset is not installed: pip install 'tf_multimodal[coyo]'"
         )
+    before = _find_complete(images)
     environment = {**os.environ, "NO_ALBUMENTATIONS_UPDATE": "1"}
     status = subprocess.run(command, env=environment, check=False).returncode
     if status:
@@ -99,3 +103,10 @@ def fetch_images(
             f"img2dataset ended with status {status}; its own messages stand above. "
             "The same command goes on after the shards that are complete."
         )
+    if _find_complete(images) == before:
+        print(f"{len(before):,} shards are complete: there was nothing to fetch.")
+
+
+def _find_complete(images: pathlib.Path) -> dict[str, int]:
+    """Returns when each complete shard was completed, by the name of its statistics."""
+    return {path.name: path.stat().st_mtime_ns for path in images.glob("*_stats.json")}

@@ -7,6 +7,7 @@ import json
 import pathlib
 import re
 import urllib.parse
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -68,10 +69,9 @@ def count_links(selection: pathlib.Path, images: pathlib.Path) -> dict[str, Any]
             "`select` and `fetch` first, with the same --output."
         )
     groups: dict[str, dict[str, Tally]] = {"label": {}, "split": {}}
-    for batch in pq.ParquetFile(selection).iter_batches(columns=list(groups)):
+    for row in _read_rows(selection, list(groups)):
         for key, tallies in groups.items():
-            for value, count in collections.Counter(batch[key].to_pylist()).items():
-                tallies.setdefault(value, Tally()).selected += count
+            tallies.setdefault(row[key], Tally()).selected += 1
     reasons: collections.Counter[str] = collections.Counter()
     hosts: collections.Counter[str] = collections.Counter()
     days = []
@@ -79,17 +79,15 @@ def count_links(selection: pathlib.Path, images: pathlib.Path) -> dict[str, Any]
         stats = json.loads(path.read_text(encoding="utf-8"))
         days += [_name_day(stats[key]) for key in ("start_time", "end_time")]
         table = path.with_name(path.name.replace("_stats.json", ".parquet"))
-        columns = ["url", "status", "error_message", *groups]
-        for batch in pq.ParquetFile(table).iter_batches(columns=columns):
-            for row in batch.to_pylist():
-                is_fetched = row["status"] == "success"
-                for key, tallies in groups.items():
-                    tally = tallies.setdefault(row[key], Tally())
-                    tally.fetched += is_fetched
-                    tally.failed += not is_fetched
-                if not is_fetched:
-                    reasons[name_reason(row["error_message"] or "unknown")] += 1
-                    hosts[urllib.parse.urlsplit(row["url"]).netloc] += 1
+        for row in _read_rows(table, ["url", "status", "error_message", *groups]):
+            is_fetched = row["status"] == "success"
+            for key, tallies in groups.items():
+                tally = tallies.setdefault(row[key], Tally())
+                tally.fetched += is_fetched
+                tally.failed += not is_fetched
+            if not is_fetched:
+                reasons[name_reason(row["error_message"] or "unknown")] += 1
+                hosts[urllib.parse.urlsplit(row["url"]).netloc] += 1
     return {
         **_sum_up(groups["label"]),
         "first_day": min(days),
@@ -99,6 +97,27 @@ def count_links(selection: pathlib.Path, images: pathlib.Path) -> dict[str, Any]
         "classes": {k: _sum_up({k: t}) for k, t in sorted(groups["label"].items())},
         "splits": {k: _sum_up({k: t}) for k, t in sorted(groups["split"].items())},
     }
+
+
+def check_images(images: pathlib.Path) -> None:
+    """Checks that the complete shards hold an image.
+
+    Raises:
+        ValueError: no link led to one; says why, and what to do.
+    """
+    reasons: collections.Counter[str] = collections.Counter()
+    for path in sorted(images.glob("*_stats.json")):
+        stats = json.loads(path.read_text(encoding="utf-8"))
+        if stats["successes"]:
+            return
+        for message, count in stats["status_dict"].items():
+            reasons[name_reason(message)] += count
+    counts = ", ".join(f"{n:,} {reason}" for reason, n in _sort_counts(reasons))
+    raise ValueError(
+        f"none of the {reasons.total():,} links tried led to an image ({counts}), so "
+        f"{images} has nothing to train on. Check the network, remove that folder and "
+        "run the step `fetch` again, or select other rows."
+    )
 
 
 def make_markdown(counts: dict[str, Any]) -> str:
@@ -127,6 +146,12 @@ def make_markdown(counts: dict[str, Any]) -> str:
             for name, row in counts[key].items()
         ]
     return "\n".join(lines) + "\n"
+
+
+def _read_rows(path: pathlib.Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    with pq.ParquetFile(path) as table:
+        for batch in table.iter_batches(columns=list(columns)):
+            yield from batch.to_pylist()
 
 
 def _sum_up(tallies: dict[str, Tally]) -> dict[str, Any]:

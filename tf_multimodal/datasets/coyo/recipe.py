@@ -1,10 +1,11 @@
 """What to choose from COYO-700M, read from a YAML file."""
 
+import collections
 import dataclasses
 import difflib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -70,9 +71,11 @@ def read_recipe(
     try:
         values = yaml.load(files.read_file(os.fspath(path)), _UniqueKeyLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no YAML file: {error}") from error
+        reason = _describe_yaml_error(error)
+        raise ValueError(f"{path} is no YAML file: {reason}. {EXPECTED}") from error
+    label_ids = {name: i for i, name in reversed(list(enumerate(label_names)))}
     try:
-        return _make_recipe(values, label_names)
+        return _make_recipe(values, label_ids)
     except ValueError as error:
         raise ValueError(f"{path}: {error} {EXPECTED}") from error
 
@@ -81,16 +84,27 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     """YAML's own loader lets the last of two equal keys win without a word."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", node.start_mark
-                )
+        known = set()
+        for item, _ in node.value:
+            key = self.construct_object(item, deep=True)
+            if isinstance(key, Hashable):  # YAML's own loader refuses the others
+                if key in known:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key!r} stands twice", item.start_mark
+                    )
+                known.add(key)
         return super().construct_mapping(node, deep)
 
 
-def _make_recipe(values: Any, label_names: Sequence[str]) -> Recipe:
+def _describe_yaml_error(error: Exception) -> str:
+    """Returns the error, which YAML's parser spreads over several lines, as one."""
+    reason = getattr(error, "problem", None) or error
+    mark = getattr(error, "problem_mark", None)
+    place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+    return place + " ".join(str(reason).split())
+
+
+def _make_recipe(values: Any, label_ids: Mapping[str, int]) -> Recipe:
     _check_keys("the recipe", values, [f.name for f in dataclasses.fields(Recipe)])
     for key in ("classes", "per_class"):
         if key not in values:
@@ -99,7 +113,7 @@ def _make_recipe(values: Any, label_names: Sequence[str]) -> Recipe:
     if not isinstance(classes, dict) or len(classes) < 2:
         raise ValueError("'classes' must map two class names or more to their rules.")
     values = values | {
-        "classes": tuple(_make_rule(*item, label_names) for item in classes.items()),
+        "classes": tuple(_make_rule(*item, label_ids) for item in classes.items()),
         **{key: _get_strings(values, key) for key in ("where", "scripts")},
     }
     if "split_fractions" in values:
@@ -107,15 +121,15 @@ def _make_recipe(values: Any, label_names: Sequence[str]) -> Recipe:
     recipe = Recipe(**values)
     if len({bool(rule.label_ids) for rule in recipe.classes}) > 1:
         raise ValueError("all classes need 'keywords', or all of them 'label_ids'.")
-    ids = [i for rule in recipe.classes for i in rule.label_ids]
-    for label in ids:
-        if ids.count(label) > 1:
+    counts = collections.Counter(i for rule in recipe.classes for i in rule.label_ids)
+    for label, count in counts.items():
+        if count > 1:
             raise ValueError(f"the label {label} stands in 'label_ids' twice.")
     _check_numbers(recipe)
     return recipe
 
 
-def _make_rule(name: Any, values: Any, label_names: Sequence[str]) -> ClassRule:
+def _make_rule(name: Any, values: Any, label_ids: Mapping[str, int]) -> ClassRule:
     if not isinstance(name, str) or not name.strip() or len(name.splitlines()) > 1:
         raise ValueError(
             f"a class name must be a line of text. Received: {name!r} (YAML reads "
@@ -135,18 +149,18 @@ def _make_rule(name: Any, values: Any, label_names: Sequence[str]) -> ClassRule:
         if not re.search(r"\w", phrase):
             raise ValueError(f"{where}: there is no word in {phrase!r}.")
     return ClassRule(
-        name, keywords, without, tuple(_find_id(i, label_names, where) for i in ids)
+        name, keywords, without, tuple(_find_id(i, label_ids, where) for i in ids)
     )
 
 
-def _find_id(value: Any, label_names: Sequence[str], where: str) -> int:
+def _find_id(value: Any, label_ids: Mapping[str, int], where: str) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
-    if value in label_names:
-        return list(label_names).index(value)
+    if isinstance(value, str) and value in label_ids:
+        return label_ids[value]
     raise ValueError(
         f"{where}: {value!r} is neither the number of a label nor one of the "
-        f"{len(label_names):,} names of --label_names."
+        f"{len(label_ids):,} names of --label_names."
     )
 
 

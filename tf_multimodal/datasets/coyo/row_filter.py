@@ -104,7 +104,9 @@ def _get_column(name: str, schema: pa.Schema) -> pc.Expression:
             f"Columns: {', '.join(schema.names)}."
         )
     column = pc.field(name)
-    return _void_nan(column) if pa.types.is_floating(schema.field(name).type) else column
+    return (
+        _void_nan(column) if pa.types.is_floating(schema.field(name).type) else column
+    )
 
 
 def _compare(

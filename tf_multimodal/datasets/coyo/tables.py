@@ -1,5 +1,6 @@
 """The Parquet files of COYO, a batch of rows at a time."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
@@ -63,8 +64,11 @@ class Tables:
                         ) from error
 
 
-def _open_table(path: str) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(files.open_file(path))
-    except pa.ArrowException as error:
-        raise ValueError(f"{path} is no Parquet file: {error}") from error
+@contextlib.contextmanager
+def _open_table(path: str) -> Iterator[pq.ParquetFile]:
+    with files.open_file(path) as file:
+        try:
+            table = pq.ParquetFile(file)
+        except pa.ArrowException as error:
+            raise ValueError(f"{path} is no Parquet file: {error}") from error
+        yield table
