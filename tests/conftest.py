@@ -114,6 +114,7 @@ def _write_run(
     from tf_multimodal.data.splits_file import write_splits
 
     config = config_lib.get_default_config()
+    config.cache_dir = str(folder / "cache")
     config.data.manifest = str(folder / "pairs.csv")
     config.data.columns.id = "id"
     config.data.columns.split = "split"

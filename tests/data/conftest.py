@@ -68,9 +68,10 @@ def make_preprocessor():
 
 
 @pytest.fixture
-def config():
+def config(tmp_path):
     """The defaults with a batch of 4 and without random changes."""
     config = get_default_config()
+    config.cache_dir = str(tmp_path / "cache")
     config.train.batch_size = 4
     config.augment.crop = "none"
     config.augment.flip = False

@@ -91,7 +91,8 @@ def test_a_resumed_run_names_no_row_again_and_mends_a_torn_line(tmp_path, make_s
 
 def test_rows_that_the_reader_left_out_are_named_once(tmp_path, make_source):
     path = tmp_path / "dropped.jsonl"
-    rows = [LeftOutRow("pairs.csv", 9, "id3", "The id is there twice.")]
+    reason, status = "The id is there twice.", "unusable_id"
+    rows = [LeftOutRow("pairs.csv", 9, "id3", reason, status)]
     source = dataclasses.replace(make_source(5, IMAGES, TEXTS), left_out=(*rows,))
     for _ in range(2):
         dropped = DroppedRows(source, 1.0, 5, path)
@@ -102,7 +103,7 @@ def test_rows_that_the_reader_left_out_are_named_once(tmp_path, make_source):
         "file": "pairs.csv",
         "row": 9,
         "id": "id3",
-        "status": "unusable_row",
+        "status": "unusable_id",
         "reason": "The id is there twice.",
     }
     assert second["file"] == "3.png" and second["row"] == 5
@@ -146,3 +147,49 @@ def test_the_caption_that_is_not_utf_8_is_explained(make_source):
     dropped = DroppedRows(source, 1.0, 5)
     dropped.record(2, spec.UNDECODABLE_TEXT)
     assert "byte 0xff at position 1" in dropped.reasons[2]
+
+
+def leave_out(source, statuses):
+    rows = (
+        LeftOutRow("pairs.csv", 90 + number, "", f"reason {number}", status)
+        for number, status in enumerate(statuses)
+    )
+    return dataclasses.replace(source, left_out=tuple(rows))
+
+
+def test_rows_that_the_source_left_out_count_against_the_limit(make_source):
+    source = leave_out(make_source(5, IMAGES, TEXTS), ["unusable_id"] * 3)
+    dropped = DroppedRows(source, 0.5, 5)
+    dropped.record(3, UNDECODABLE)  # 4 of 8
+    with pytest.raises(TooManyBadRows, match="5 of 8 training rows") as error:
+        dropped.record(0, UNDECODABLE)
+    message = str(error.value)
+    assert "3 of 8 rows were left out when pairs.csv was read: 3 unusable_id" in message
+    assert "pairs.csv, row 90: reason 0" in message and "row 91" not in message
+    # Of 4 rows that were left out, 2 fall to a run on half of the source.
+    source = leave_out(make_source(4, IMAGES[:4], TEXTS[:4]), ["unusable_id"] * 4)
+    dropped = DroppedRows(source, 0.5, 2)
+    assert dropped.num_rows == 4
+    with pytest.raises(TooManyBadRows, match="3 of 4 training rows"):
+        dropped.record(3, UNDECODABLE)
+
+
+def test_they_count_among_the_rows_met_so_far(make_source):
+    """One row is left out for each that is met, and 10 % may be."""
+    source = leave_out(make_source(5, IMAGES, TEXTS), ["unusable_id"] * 5)
+    with pytest.raises(TooManyBadRows, match="100 of 200"):
+        DroppedRows(source, 0.1, 5).check_rate(100)
+    DroppedRows(source, 0.5, 5).check_rate(100)
+
+
+def test_the_log_counts_them_once(make_source):
+    statuses = ["unusable_id", "unusable_label", "unusable_id"]
+    dropped = DroppedRows(leave_out(make_source(5, IMAGES, TEXTS), statuses), 1.0, 5)
+    dropped.record(3, UNDECODABLE)
+    first, *_, last = dropped.summarize().splitlines()
+    assert first == (
+        "3 of 8 rows were left out when pairs.csv was read: 2 unusable_id, "
+        "1 unusable_label."
+    )
+    assert "In all 1 of 5 training rows are bad" in last
+    assert dropped.summarize() == ""

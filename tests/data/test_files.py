@@ -2,6 +2,8 @@
 
 import io
 import os
+import sys
+import types
 
 import fsspec
 import pytest
@@ -117,3 +119,37 @@ def test_a_link_that_leads_out_is_refused(tmp_path):
     for path in ("file.png", "folder/a.png"):
         with pytest.raises(ValueError, match="symbolic link"):
             files.resolve_inside(str(root), path)
+
+
+class ServerError(Exception):
+    """As aiohttp raises: neither an OSError nor a ValueError."""
+
+
+class FailingFile(io.BytesIO):
+    def read(self, *_):
+        raise ServerError("500")
+
+
+class FailingFiles(fsspec.AbstractFileSystem):
+    """Opens some files, and gives the content of none."""
+
+    protocol = "failing"
+
+    def _open(self, path, *args, **kwargs):
+        if path.endswith("closed.png"):
+            raise ServerError("500")
+        return FailingFile()
+
+    def size(self, path):
+        raise ServerError("500")
+
+
+def test_the_errors_of_a_server_are_os_errors(monkeypatch):
+    monkeypatch.setitem(sys.modules, "aiohttp", types.ModuleType("aiohttp"))
+    monkeypatch.setattr(sys.modules["aiohttp"], "ClientError", ServerError, False)
+    fsspec.register_implementation("failing", FailingFiles, clobber=True)
+    for name in ("a.png", "closed.png"):
+        with pytest.raises(OSError, match=f"{name} cannot be read: 500"):
+            files.read_file(f"failing://{name}")
+    with pytest.raises(OSError, match="a.png cannot be read: 500"):
+        files.get_status("failing://a.png")

@@ -11,6 +11,7 @@ import pytest
 from tf_multimodal.data import ingestion
 from tf_multimodal.data.ingest import IngestSettings, ingest_rows
 from tf_multimodal.data.raw_rows import Problem, RawRows
+from tf_multimodal.data.source_description import describe_source
 from tf_multimodal.data.sources import open_manifest
 
 COLUMNS = {"text": "text", "label": "label"}
@@ -71,6 +72,10 @@ def test_a_bad_cell_leaves_its_row_out_and_is_named(ingest, role, cell, reason):
     assert len(source) == 19 and len(source.left_out) == 1
     row = source.left_out[0]
     assert row.row == 11 and row.file == "pairs.jsonl"
+    assert row.status == f"unusable_{role}"
+    assert ingest(rows, columns, bad_rows="drop", max_drop_rate=0.05).left_out == (
+        row,  # from the cache
+    )
     assert any(part in row.reason for part in reason.split("|"))
     assert row.id == ("" if role == "id" else "row 10") or role == "id"
     assert 11 not in source.rows and set(source.weights) == {2}
@@ -115,6 +120,7 @@ def test_rows_that_cannot_be_read_count_and_end_early(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="broken cannot be used: 60 of 60.*") as error:
         ingest_rows(Broken(), settings, tmp_path)
     assert "shard.tar, row 0: torn" in str(error.value) and len(blocks) == 6
+    assert "allows: 60 unusable_row" in str(error.value)
     assert not list(tmp_path.rglob("writing-*"))  # nothing half-written stays
 
 
@@ -282,3 +288,74 @@ def test_rows_of_several_files_have_different_ids(tmp_path):
     row = source.left_out[0]
     assert pathlib.Path(row.file) == tmp_path / "b" / "part.csv" and row.row == 2
     assert f"row 2 of {tmp_path / 'a' / 'part.csv'}" in row.reason
+
+
+def test_too_many_bad_rows_are_counted_and_the_first_of_each_kind_is_named(ingest):
+    rows = make_rows(20, weight=lambda i: -1 if i == 15 else 1)
+    for row in rows[:8]:
+        row["label"] = ""
+    columns = COLUMNS | {"weight": "weight"}
+    for options in ({}, {"bad_rows": "drop", "max_drop_rate": 0.4}):
+        with pytest.raises(ValueError, match="9 of 20 rows are bad") as error:
+            ingest(rows, columns, **options)
+        message = str(error.value)
+        assert ": 8 unusable_label, 1 unusable_weight\n" in message
+        assert "row 5, column 'label'" in message and "and 3 more" in message
+        assert "row 6," not in message and "row 16, column 'weight'" in message
+
+
+def test_what_is_left_out_is_described_by_kind(ingest, capsys):
+    rows = make_rows(20, weight=lambda i: -1 if i == 15 else 1)
+    for row in rows[:4]:
+        row["label"] = ""
+    columns = COLUMNS | {"weight": "weight"}
+    source = ingest(rows, columns, bad_rows="drop", max_drop_rate=0.5)
+    assert len(source) == 15 and source.rows_read == 20
+    describe_source(source)
+    output = capsys.readouterr().out
+    assert "5 of 20 rows cannot be used: 4 unusable_label, 1 unusable_weight" in output
+    assert "pairs.jsonl, row 1: received an empty label" in output
+    assert "pairs.jsonl, row 16: " in output and "row 2: received" not in output
+
+
+def test_the_fingerprint_follows_captions_and_groups(ingest):
+    columns = {"label": "label", "group": "group"}
+
+    def read(caption, group):
+        rows = make_rows(8, de=lambda i: caption, group=lambda i: f"{group}{i}")
+        captions = ("text", "de")  # the text of a row is the first one
+        return ingest(rows, columns, captions=captions).compute_fingerprint()
+
+    first = read("ein", "g")
+    assert len({first, read("zwei", "g"), read("ein", "h")}) == 3
+    assert read("ein", "g") == first
+
+
+def test_labels_are_one_class_however_an_accent_is_written(ingest, tmp_path, capsys):
+    composed, apart = "\u00e9t\u00e9", "e\u0301te\u0301"
+    rows = make_rows(12, label=lambda i: [composed, apart, "hiver"][i % 3])
+    source = ingest(rows)
+    assert source.classes == ("hiver", composed)
+    assert list(source.labels[:3]) == [1, 1, 0]
+    assert "1 spellings of labels" in capsys.readouterr().out
+    path = tmp_path / "classes.csv"
+    path.write_text(f"label,class\n{apart},warm\nhiver,cold\n", encoding="utf-8")
+    assert list(ingest(rows, class_map=str(path)).labels[:3]) == [0, 0, 1]
+    # A model's own names stay as they are.
+    assert ingest(rows, classes=("hiver", apart)).classes == ("hiver", apart)
+
+
+def test_a_message_shows_the_beginning_of_a_long_cell(ingest):
+    rows = make_rows(8, weight=lambda i: "1", image=lambda i: "")
+    columns = COLUMNS | {"weight": "weight", "image": "image"}
+    for role in ("weight", "image"):
+        rows[3][role] = "/9j/" + "A" * 100_000
+        with pytest.raises(ValueError, match="/9j/A+'… .100004 characters") as error:
+            ingest(rows, columns)
+        assert len(str(error.value)) < 500
+        rows[3][role] = "1"
+
+
+def test_a_table_without_anything_is_called_empty(ingest, tmp_path):
+    with pytest.raises(ValueError, match="pairs.jsonl has no columns: it is empty"):
+        ingest([])

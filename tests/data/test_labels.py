@@ -76,6 +76,20 @@ def test_mask_keeps_vowel_signs_with_their_word():
     assert labels.mask_label_words(["हिन्दी हद"], ["हिन्दी"]) == ["हद"]
 
 
+def test_a_masker_makes_the_words_of_the_classes_once(monkeypatch):
+    asked = []
+    class_words = labels.class_words
+    monkeypatch.setattr(
+        labels, "class_words", lambda name: asked.append(name) or class_words(name)
+    )
+    mask = labels.make_label_masker(["cats", "dog"])
+    assert [mask(text) for text in ("a\u2003cat", "dog-house\n(cats)")] == [
+        "a",
+        "-house ( )",
+    ]
+    assert asked == ["cats", "dog"]
+
+
 def test_class_weights_balance_the_classes_that_occur():
     rows = np.array([0, 0, 0, 2, -1])
     weights = labels.compute_class_weights(rows, 4)

@@ -243,3 +243,15 @@ def test_another_encoding_names_the_line(tmp_path):
     lines = ["file,caption,kind", "a.png,b,dog", "a.png,c,cat"]
     message = read_error(write(tmp_path, lines, encoding="utf-16"))
     assert "line 1" in message and "Save the file as UTF-8" in message
+    assert "iconv -f UTF-16 " in message
+    assert "UTF-16" in read_error(write(tmp_path, lines, encoding="utf-16-be"))
+    path = write(tmp_path, ["file,caption,k\u00efnd"], encoding="cp1252")
+    assert "iconv -f WINDOWS-1252 " in read_error(path)
+
+
+def test_an_empty_file_and_other_separators_are_named(tmp_path):
+    for name in ("pairs.csv", "pairs.jsonl"):
+        (tmp_path / name).write_bytes(b"")
+        assert "empty" in read_error(tmp_path / name)
+    message = read_error(write(tmp_path, ["file;caption;kind", "a.png;b;dog"]))
+    assert "'file;caption;kind'" in message and "commas" in message

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_multimodal.data.sources import load_source
+from tf_multimodal.data.sources import load_source, make_settings
 
 BUILDER = """
 import numpy as np
@@ -168,6 +168,40 @@ def test_label_words_are_masked_after_the_split(manifest_config, capsys):
     assert list(masked.texts[:2]) == ["a 0", "a 1"]
     np.testing.assert_array_equal(plain.splits, masked.splits)
     assert "40 of 40 texts changed" in capsys.readouterr().out
+
+
+def test_a_text_that_is_not_utf8_is_left_as_it_is(manifest_config, tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_bytes(path.read_bytes().replace(b"a 0 cats", b"a \xff cats"))
+    manifest_config.data.mask_label_words = True
+    manifest_config.data.bad_rows = "mask"
+    source = load_source(manifest_config)
+    assert list(source.texts[:2]) == [b"a \xff cats", "a 1"]
+
+
+def test_a_pattern_over_folders_has_no_one_folder_of_images(manifest_config, tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        rows = [f"0.png,{name} {i},{'cat' if i % 2 else 'dog'}" for i in range(20)]
+        (tmp_path / name / "p.csv").write_text("\n".join(["image,text,label", *rows]))
+        (tmp_path / name / "0.png").write_bytes(name.encode())
+    manifest_config.data.manifest = str(tmp_path / "?" / "p.csv")
+    assert len(load_source(manifest_config)) == 40  # no image column
+    manifest_config.data.columns.image = "image"
+    with pytest.raises(ValueError, match="several folders, .*a/p.csv and .*b/p.csv"):
+        load_source(manifest_config)
+
+
+def test_records_say_which_captions_they_have(config):
+    class Records:
+        columns = {"image": "", "text": "", "captions": ["long", "short"], "id": "id"}
+
+    config.data.records = "records"
+    config.data.columns.id = "key"
+    settings = make_settings(config.data, config.data, Records())
+    assert settings.captions == ("long", "short")
+    assert settings.columns["image"] == "" and settings.columns["id"] == "key"
+    assert "captions" not in settings.columns
 
 
 def test_a_modality_that_no_row_has(manifest_config):

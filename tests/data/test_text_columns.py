@@ -24,6 +24,14 @@ def test_a_template_that_is_none(template):
         captions.list_template_columns(template)
 
 
+@pytest.mark.parametrize("part", ["title:>40", "alt!r"])
+def test_a_cell_is_put_into_a_template_as_it_is(part):
+    end = part.lstrip("abcdefghijklmnopqrstuvwxyz")
+    with pytest.raises(ValueError, match=f"Take '{end}' out of the braces") as error:
+        captions.list_template_columns(f"x {{{part}}}")
+    assert f"{{{part}}}" in str(error.value)
+
+
 def test_captions_are_columns_or_the_list_of_one():
     assert captions.list_captions({"a": "x", "b": None}) == ["x", ""]
     assert captions.list_captions({"a": ["x", None, "y"]}) == ["x", "", "y"]

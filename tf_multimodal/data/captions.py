@@ -12,13 +12,20 @@ def list_template_columns(template: str) -> list[str]:
         ValueError: the braces do not match, or hold something else than a column.
     """
     try:
-        fields = [field for _, field, *_ in string.Formatter().parse(template)]
+        parts = list(string.Formatter().parse(template))
     except ValueError as error:
         raise ValueError(
             f"config.data.text_template={template!r} cannot be read: {error}. Write a "
             "column in braces, and a brace itself twice."
         ) from error
-    columns = list(dict.fromkeys(field for field in fields if field is not None))
+    for _, field, layout, conversion in parts:
+        if layout or conversion:
+            end = f"!{conversion}" if conversion else f":{layout}"
+            raise ValueError(
+                f"config.data.text_template={template!r}: a cell is put in as it is. "
+                f"Take {end!r} out of the braces of {field!r}."
+            )
+    columns = list(dict.fromkeys(part[1] for part in parts if part[1] is not None))
     if not columns or "" in columns:
         raise ValueError(
             f"config.data.text_template={template!r} must name columns, such as "

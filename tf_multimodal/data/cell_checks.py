@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from tf_multimodal.data import files, spec
-from tf_multimodal.data.class_map import ClassMap, find_closest
+from tf_multimodal.data.class_map import ClassMap, find_closest, normalize_label
+from tf_multimodal.data.quoting import quote
 
 SPLIT_NAMES = {name: name for name in spec.SPLITS} | dict.fromkeys(
     ("val", "valid", "dev"), "validation"
@@ -82,28 +83,38 @@ class SeenIds:
         number, row = divmod(place, self._ROWS)
         name = list(self._files)[number]
         of_file = f" of {name}" if name else ""
-        return f"received {row_id!r}, which row {row}{of_file} has too. Make it unique."
+        return (
+            f"received {quote(row_id)}, which row {row}{of_file} has too. Make it "
+            "unique."
+        )
 
 
 class LabelNames:
     """Numbers of class names in the order in which they are met.
 
+    Names that are equal when composed (NFC) are one.
+
     Args:
         class_map: what the labels are called; None: as they are.
         classes: those that there are; None: whatever is met.
+
+    Attributes:
+        respelled: labels that were not composed, as they are now.
     """
 
     def __init__(
         self, class_map: ClassMap | None, classes: Sequence[str] | None
     ) -> None:
         self._class_map, self._classes = class_map, classes
-        self._numbers = {name: i for i, name in enumerate(classes or ())}
+        names = map(normalize_label, classes or ())
+        self._numbers = {name: number for number, name in enumerate(names)}
+        self.respelled: list[str] = []
         self._known = Memo(lambda cell: self._find(parse_text(cell)))
 
     @property
     def names(self) -> list[str]:
         """The class of each number."""
-        return list(self._numbers)
+        return list(self._numbers if self._classes is None else self._classes)
 
     def get_number(self, cell: Any) -> int:
         """Returns the number of a label's class, or `LEFT_OUT`.
@@ -116,14 +127,17 @@ class LabelNames:
     def _find(self, label: str) -> int:
         if not label:
             raise ValueError("received an empty label. Give it one, or remove the row.")
+        written, label = label, normalize_label(label)
+        if label != written:
+            self.respelled.append(label)
         if self._class_map is not None:
             label = self._class_map.get_class(label)
             if not label:
                 return LEFT_OUT
         if self._classes is not None and label not in self._numbers:
             raise ValueError(
-                f"{label!r} is not one of the {len(self._classes)} classes. The "
-                f"closest: {find_closest(label, self._classes)!r}"
+                f"{quote(label)} is not one of the {len(self._classes)} classes. The "
+                f"closest: {quote(find_closest(label, self._classes))}"
             )
         return self._numbers.setdefault(label, len(self._numbers))
 
@@ -131,9 +145,9 @@ class LabelNames:
 def parse_text(cell: Any) -> str:
     """Returns the text of a cell without white space around it."""
     if isinstance(cell, bytes):
-        raise ValueError(f"received {cell!r}, which is not UTF-8.")
+        raise ValueError(f"received {quote(cell)}, which is not UTF-8.")
     if isinstance(cell, list):
-        raise ValueError(f"received a list, {cell!r}, expected one value.")
+        raise ValueError(f"received a list, {quote(cell)}, expected one value.")
     return (cell or "").strip()
 
 
@@ -142,7 +156,7 @@ def parse_split(cell: Any) -> str:
     text = parse_text(cell)
     if text.lower() not in SPLIT_NAMES:
         raise ValueError(
-            f"received {text!r}, expected one of {', '.join(SPLIT_NAMES)}."
+            f"received {quote(text)}, expected one of {', '.join(SPLIT_NAMES)}."
         )
     return SPLIT_NAMES[text.lower()]
 
@@ -155,7 +169,7 @@ def parse_weight(cell: Any) -> float:
     except ValueError:
         weight = -1.0
     if not 0 <= weight < float("inf"):
-        raise ValueError(f"received {text!r}, expected a number of at least 0.")
+        raise ValueError(f"received {quote(text)}, expected a number of at least 0.")
     return weight
 
 
@@ -180,8 +194,8 @@ def parse_path(cell: Any) -> str:
     """Returns a path relative to the data's folder; empty: no image."""
     if isinstance(cell, bytes | list):
         raise ValueError(
-            f"received {cell[:40]!r}, which is no path. Where the column holds the "
-            "images themselves, set config.data.image_encoding='bytes'."
+            f"received {quote(cell)}, which is no path. Where the column holds the "
+            "images themselves, the run's config.data.image_encoding must be 'bytes'."
         )
     if not cell or not cell.strip():
         return ""
@@ -198,14 +212,14 @@ def parse_base64(cell: Any) -> bytes:
     try:
         return base64.b64decode("".join((cell or "").split()), validate=True)
     except (binascii.Error, ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"received {cell[:40]!r}, which is not base64.") from error
+        raise ValueError(f"received {quote(cell)}, which is not base64.") from error
 
 
 def parse_bytes(cell: Any) -> bytes:
     """Returns the bytes of an image."""
     if isinstance(cell, list) or (isinstance(cell, str) and cell):
         raise ValueError(
-            f"received {cell[:40]!r}, expected an image's bytes. Set "
-            "config.data.image_encoding to 'path' or 'base64'."
+            f"received {quote(cell)}, expected an image's bytes. The run's "
+            "config.data.image_encoding must be 'path' or 'base64'."
         )
     return cell or b""

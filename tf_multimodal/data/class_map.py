@@ -3,9 +3,11 @@
 import csv
 import difflib
 import io
+import unicodedata
 from collections.abc import Sequence
 
 from tf_multimodal.data import files
+from tf_multimodal.data.quoting import quote, shorten
 
 COLUMNS = ("label", "class")
 
@@ -53,38 +55,44 @@ class ClassMap:
         self.classes = tuple(dict.fromkeys(filter(None, self._class_of.values())))
 
     def get_class(self, label: str) -> str:
-        """Returns the class of a label; empty: its rows are to be left out.
+        """Returns the class of a composed label; empty: its rows are to be left out.
 
         Raises:
             ValueError: the file has no such label; names the closest.
         """
         if label not in self._class_of:
             raise ValueError(
-                f"received {label!r}, which is no label of {self.path}. The closest: "
-                f"{find_closest(label, list(self._class_of))!r}."
+                f"received {quote(label)}, which is no label of {self.path}. The "
+                f"closest: {quote(find_closest(label, list(self._class_of)))}."
             )
         return self._class_of[label]
 
     def _add(self, cells: list[str], line: int) -> None:
-        cells = [cell.strip() for cell in cells]
+        cells = [normalize_label(cell.strip()) for cell in cells]
         if line == 1:
             if tuple(cells) != COLUMNS:
                 raise ValueError(
                     f"{self.path}: expected the header {','.join(COLUMNS)}. Received: "
-                    f"{','.join(cells)}"
+                    f"{shorten(','.join(cells))}"
                 )
         elif cells:
             if len(cells) != len(COLUMNS) or not cells[0]:
                 raise ValueError(
                     f"{self.path}, line {line}: expected a label and its class (empty: "
-                    f"leave its rows out). Received: {','.join(cells)!r}"
+                    f"leave its rows out). Received: {quote(','.join(cells))}"
                 )
             label, name = cells
             if self._class_of.setdefault(label, name) != name:
                 raise ValueError(
-                    f"{self.path}, line {line}: the label {label!r} has the class "
-                    f"{self._class_of[label]!r} already. Received: {name!r}"
+                    f"{self.path}, line {line}: the label {quote(label)} has the "
+                    f"class {quote(self._class_of[label])} already. Received: "
+                    f"{quote(name)}"
                 )
+
+
+def normalize_label(label: str) -> str:
+    """Returns a label in the composed form of Unicode (NFC): é is one character."""
+    return unicodedata.normalize("NFC", label)
 
 
 def find_closest(name: str, names: Sequence[str]) -> str:

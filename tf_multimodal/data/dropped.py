@@ -5,11 +5,17 @@ import json
 import math
 import os
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from tf_multimodal.data import row_status, spec
-from tf_multimodal.data.source import LeftOutRow, Source
+from tf_multimodal.data.quoting import shorten
+from tf_multimodal.data.source import (
+    LeftOutRow,
+    Source,
+    describe_counts,
+    find_first,
+)
 
 EXAMPLES = 5  # rows that an error message names
 MIN_ROWS = 100  # of fewer rows no rate is judged, unless they are all there are
@@ -25,7 +31,12 @@ class DroppedRows:
     TensorFlow turns what is raised inside a pipeline into an error of its own;
     `error` keeps the original for whoever runs the loop to raise again.
 
+    The rows that the source left out count from the start. Nobody knows which split
+    they would have been in: to the training rows belongs the share of them that the
+    training rows have of the source.
+
     Attributes:
+        num_rows: training rows, with those that the source left out.
         reasons: why a row is bad, by its index; rows met by this object.
         left_out: index of those that are left out of the loss.
         error: the first `TooManyBadRows` that was raised, or None.
@@ -43,12 +54,13 @@ class DroppedRows:
         Args:
             source: the rows that the indices mean.
             max_drop_rate: share of the rows above which the run ends, 0 to 1.
-            num_rows: rows that the run trains on.
+            num_rows: rows of the source that the run trains on.
             path: the JSON lines file, or None to write nothing.
         """
         self.source = source
         self.max_drop_rate = max_drop_rate
-        self.num_rows = num_rows
+        self._left_out_before = len(source.left_out) * num_rows // max(len(source), 1)
+        self.num_rows = num_rows + self._left_out_before
         self.path = pathlib.Path(path) if path else None
         self.reasons: dict[int, str] = {}
         self.left_out: set[int] = set()
@@ -58,11 +70,12 @@ class DroppedRows:
         self._lost = 0  # draws of them
         self._recent: collections.Counter[str] = collections.Counter()
         self._shown: set[str] = set()
+        self._is_summarized = False
         self._named = _read_names(self.path)
 
     def record_left_out(self) -> None:
         """Names the rows that the source's reader has left out."""
-        self._write((row, spec.UNUSABLE_ROW) for row in self.source.left_out)
+        self._write(self.source.left_out)
 
     def record(
         self,
@@ -94,7 +107,7 @@ class DroppedRows:
         if index not in self.reasons:
             self.reasons[index] = self._explain(index, status, max_image_px)
             self._statuses[index] = status
-            self._write([(self._describe_row(index), status)])
+            self._write([self._describe_row(index)])
         if left_out:
             self.left_out.add(index)
         if status == spec.MISSING_INPUT and self._has_input(index):
@@ -104,8 +117,9 @@ class DroppedRows:
             self._lost += 1
         if fatal:
             self._stop(self._describe_fatal(index))
-        if len(self._counted) > self.max_drop_rate * self.num_rows:
-            self._stop(self._describe(len(self._counted), self.num_rows))
+        num_bad = len(self._counted) + self._left_out_before
+        if num_bad > self.max_drop_rate * self.num_rows:
+            self._stop(self._describe(num_bad, self.num_rows))
 
     def check_rate(self, num_met: int) -> None:
         """Ends the run where too many of the rows met so far were left out.
@@ -122,18 +136,26 @@ class DroppedRows:
         """
         if num_met < MIN_ROWS:
             return
+        # Beside those that were met, as many as were left out of so many rows.
+        num_rows = self.num_rows - self._left_out_before
+        left_out_before = num_met * self._left_out_before // num_rows
+        num_met += left_out_before
+        num_bad = self._lost + left_out_before
         allowed = self.max_drop_rate * num_met
-        if self._lost > allowed + 3 * math.sqrt(allowed):
-            self._stop(self._describe(self._lost, num_met))
+        if num_bad > allowed + 3 * math.sqrt(allowed):
+            self._stop(self._describe(num_bad, num_met))
 
     def summarize(self) -> str:
         """Returns what was met since the last call, for the log; may be empty.
 
-        The first row of each status is named once, and the rows are counted.
+        The first row of each status is named once, and the rows are counted; those
+        that the source left out are counted in the first call.
         """
         recent, self._recent = self._recent, collections.Counter()
+        is_first, self._is_summarized = not self._is_summarized, True
+        before = [self.describe_left_out()] if is_first and self.source.left_out else []
         if not recent:
-            return ""
+            return "\n".join(before)
         first: dict[str, int] = {}
         for index, status in self._statuses.items():
             first.setdefault(status, index)
@@ -143,13 +165,24 @@ class DroppedRows:
             if status not in self._shown
         ]
         self._shown |= set(first)
+        total = self.num_rows - self._left_out_before
         return "\n".join(
             [
+                *before,
                 *lines,
-                f"Bad rows met since the last line: {_count(recent)}. In all "
-                f"{len(self.reasons)} of {self.num_rows} training rows are bad, "
+                f"Bad rows met since the last line: {describe_counts(recent)}. In all "
+                f"{len(self.reasons)} of {total} training rows are bad, "
                 f"{len(self.left_out)} of them are left out.",
             ]
+        )
+
+    def describe_left_out(self) -> str:
+        """Returns how many rows the source left out, and why."""
+        rows = self.source.left_out
+        counts = collections.Counter(row.status for row in rows)
+        return (
+            f"{len(rows)} of {self.source.rows_read} rows were left out when "
+            f"{self.source.name} was read: {describe_counts(counts)}."
         )
 
     def _has_input(self, index: int) -> bool:
@@ -171,18 +204,19 @@ class DroppedRows:
             int(self.source.rows[index]),
             str(self.source.ids[index]),
             self.reasons[index],
+            self._statuses[index],
         )
 
-    def _write(self, rows: Iterable[tuple[LeftOutRow, str]]) -> None:
+    def _write(self, rows: Iterable[LeftOutRow]) -> None:
         if self.path is None:
             return
         with self.path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-            for row, status in rows:
+            for row in rows:
                 if row[:3] in self._named:
                     continue
                 self._named.add(row[:3])
                 line = {"file": row.file, "row": row.row, "id": row.id}
-                line |= {"status": status, "reason": row.reason}
+                line |= {"status": row.status, "reason": row.reason}
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
     def _stop(self, message: str) -> NoReturn:
@@ -203,17 +237,21 @@ class DroppedRows:
             f"  {self.source.describe_row(index)}: {self.reasons[index]}"
             for index in bad[:EXAMPLES]
         ]
+        if self.source.left_out:
+            lines.append(f"{self.describe_left_out()} The first of each:")
+            lines += [
+                f"  {shorten(row.file)}, row {row.row}: {row.reason}"
+                for row in find_first(self.source.left_out)
+            ]
         where = f" (all are in {self.path})" if self.path else ""
         return (
             f"{num_bad} of {num_rows} training rows cannot be used, more than "
-            f"config.data.max_drop_rate={self.max_drop_rate} allows: {_count(counts)}. "
-            f"The first{where}:\n" + "\n".join(lines) + "\nRepair or remove them, or "
+            f"config.data.max_drop_rate={self.max_drop_rate} allows: "
+            f"{describe_counts(counts)}. The first{where}:\n"
+            + "\n".join(lines)
+            + "\nRepair or remove them, or "
             "raise config.data.max_drop_rate."
         )
-
-
-def _count(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{counts[name]} {name}" for name in sorted(counts))
 
 
 def _read_names(path: pathlib.Path | None) -> set[tuple[str, int, str]]:

@@ -14,11 +14,21 @@ import io
 import os
 import posixpath
 import re
+import sys
 from collections.abc import Iterable, Iterator
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, Any, NamedTuple
+
+from tf_multimodal.data.quoting import quote
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _MAGIC = re.compile(r"[*?\[]")
+# Module and class of what a file system of fsspec raises that is no OSError.
+_FSSPEC_ERRORS = (
+    ("aiohttp", "ClientError"),
+    ("botocore.exceptions", "BotoCoreError"),
+    ("botocore.exceptions", "ClientError"),
+    ("gcsfs.retry", "HttpError"),
+)
 _PIECE = 1 << 20  # bytes of a file that are hashed at once
 
 
@@ -53,8 +63,7 @@ def open_file(path: str) -> IO[bytes]:
     if is_read_by_tensorflow(path):
         with _translate_errors(path):
             return io.BufferedReader(_TensorFlowFile(path))
-    filesystem, place = _get_filesystem(path)
-    return cast("IO[bytes]", filesystem.open(place, "rb"))
+    return io.BufferedReader(_FsspecFile(path))
 
 
 def read_file(path: str) -> bytes:
@@ -141,7 +150,8 @@ def get_status(path: str) -> FileStatus:
             status = _get_gfile().stat(path)
         return FileStatus(status.length, str(status.mtime_nsec))
     filesystem, place = _get_filesystem(path)
-    return FileStatus(filesystem.size(place), filesystem.ukey(place))
+    with _translate_fsspec_errors(path):
+        return FileStatus(filesystem.size(place), filesystem.ukey(place))
 
 
 def compute_fingerprint(paths: Iterable[str]) -> str:
@@ -178,11 +188,11 @@ def check_relative(path: str) -> None:
     """
     if "\0" in path or os.path.isabs(path) or get_scheme(path):
         raise ValueError(
-            f"received {path!r}, expected a path relative to the data's folder."
+            f"received {quote(path)}, expected a path relative to the data's folder."
         )
     if os.path.normpath(path).split(os.sep)[0] == os.pardir:
         raise ValueError(
-            f"received {path!r}, which leads out of the data's folder. Move the "
+            f"received {quote(path)}, which leads out of the data's folder. Move the "
             "images into the folder, or the manifest above them."
         )
 
@@ -216,8 +226,8 @@ def resolve_inside(root: str, path: str) -> str:
     top = _resolve_folder(root)
     if os.path.commonpath([top, target]) != top:
         raise ValueError(
-            f"received {path!r}, a symbolic link that leads out of the data's folder "
-            f"to {target}. Put a copy into the folder."
+            f"received {quote(path)}, a symbolic link that leads out of the data's "
+            f"folder to {target}. Put a copy into the folder."
         )
     return target
 
@@ -254,6 +264,61 @@ class _TensorFlowFile(io.RawIOBase):
         if not self.closed:
             self._file.close()
         super().close()
+
+
+class _FsspecFile(io.RawIOBase):
+    """A file of fsspec whose errors are those of Python."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        filesystem, place = _get_filesystem(path)
+        with _translate_fsspec_errors(path):
+            self._file = filesystem.open(place, "rb")
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return self._file.seekable()
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        with _translate_fsspec_errors(self._path):
+            return self._file.seek(offset, whence)
+
+    def readinto(self, buffer: Any) -> int:
+        with _translate_fsspec_errors(self._path):
+            data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
+
+
+@contextlib.contextmanager
+def _translate_fsspec_errors(path: str) -> Iterator[None]:
+    """Makes errors of fsspec's file systems those of Python."""
+    try:
+        yield
+    except _list_fsspec_errors() as error:
+        raise OSError(f"{path} cannot be read: {error}") from error
+
+
+def _list_fsspec_errors() -> tuple[type[Exception], ...]:
+    """Returns what fsspec's file systems raise beside OSError.
+
+    An error is of a package that is imported already.
+    """
+    return tuple(
+        getattr(sys.modules[module], name)
+        for module, name in _FSSPEC_ERRORS
+        if module in sys.modules
+    )
 
 
 @contextlib.contextmanager

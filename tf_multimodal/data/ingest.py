@@ -28,7 +28,7 @@ from tf_multimodal.data.raw_rows import Reader
 from tf_multimodal.data.row_table import FACTS, RowTable
 from tf_multimodal.data.source import LabelSets, LeftOutRow, Source
 
-FORMAT = 2  # of the tables in the cache; another one is not read
+FORMAT = 3  # of the tables in the cache; another one is not read
 _CACHED_NAMES = 4096  # of groups
 _WRITING = "writing-"  # begins the name of a folder that is no table, or no longer
 _ABANDONED_SECONDS = 24 * 3600  # without a change: its process was killed
@@ -122,6 +122,10 @@ def _find_columns(reader: Reader, settings: IngestSettings) -> IngestSettings:
             "labels."
         )
     header = reader.list_columns()
+    if not header:
+        raise ValueError(
+            f"{name} has no columns: it is empty, or none of its rows can be read."
+        )
     for role, column in [*wanted.items(), *_list_text_columns(settings)]:
         if not _is_column(column, header) and role not in settings.optional:
             raise ValueError(

@@ -12,11 +12,12 @@ import numpy as np
 
 from tf_multimodal.data import cell_checks, columns, grouping, row_block, spec, split
 from tf_multimodal.data.class_map import ClassMap
+from tf_multimodal.data.quoting import quote
 from tf_multimodal.data.raw_rows import ByteRange, RawRows, Reader
 from tf_multimodal.data.row_table import RowTable, RowTableWriter
-from tf_multimodal.data.source import LeftOutRow
+from tf_multimodal.data.source import LeftOutRow, describe_counts
 
-SHOWN = 5  # problems that an error lists
+SHOWN = 5  # problems that an error lists, and the first of each other status
 MAX_NAMED = 10_000  # bad rows; with more it is time to ask whether they are too many
 COMPARED_IMAGES = (
     20_000  # compare_images="auto": with more rows images are not looked at
@@ -60,9 +61,11 @@ class Ingestion:
         self._group_codes: dict[str, int] = {}
         self._num_captions = self._num_rows = self._num_bad = self._excluded = 0
         self._left_out: list[LeftOutRow] = []
-        self._first: list[str] = []  # lines of an error
+        self._counts: collections.Counter[str] = collections.Counter()  # by status
+        self._shown: list[str] = []  # lines of an error
         # Of each column, so that the size of the blocks does not matter.
-        self._digests = {key: hashlib.sha256() for key in ("id", "text", "image")}
+        keys = ("id", "text", "image", *many, *groups)
+        self._digests = {key: hashlib.sha256() for key in keys}
 
     def run(self) -> None:
         """Reads all rows and finishes the table.
@@ -89,13 +92,14 @@ class Ingestion:
         file = raw.file.removeprefix(self._folder_of_files)
         block = row_block.RowBlock(raw, self._settings, self._label_names, file)
         block.check_ids(self._seen_ids)
-        if block.reasons:
+        if block.bad_cells:
             names, ids = block.describe_images(), block.values["id"]
-            for i, (column, reason) in sorted(block.reasons.items()):
-                row = LeftOutRow(names[i], raw.rows[i], ids[i] or "", reason)
+            for i, (role, column, reason) in sorted(block.bad_cells.items()):
+                status = f"unusable_{'label' if role == 'labels' else role}"
+                row = LeftOutRow(names[i], raw.rows[i], ids[i] or "", reason, status)
                 self._leave_out(raw, row, column)
         block.remove_bad()
-        self._excluded += len(raw.rows) - len(block.rows) - len(block.reasons)
+        self._excluded += len(raw.rows) - len(block.rows) - len(block.bad_cells)
         self._num_rows += len(block.rows)
         self._write_texts(block)
         self._write_numbers(block)
@@ -104,10 +108,11 @@ class Ingestion:
         self._num_bad += 1
         name = raw.file or self._reader.name
         self._left_out.append(row._replace(file=row.file or name))
-        if len(self._first) < SHOWN:
+        if len(self._shown) < SHOWN or row.status not in self._counts:
             place = f"{raw.file}, row {row.row}" if raw.file else f"row {row.row}"
             place += f", column {column!r}" if column else ""
-            self._first.append(f"{place}: {row.reason}")
+            self._shown.append(f"{place}: {row.reason}")
+        self._counts[row.status] += 1
 
     def _check_bad(self) -> None:
         """Raises an error if more rows are bad than may be left out."""
@@ -118,15 +123,17 @@ class Ingestion:
         if not self._num_bad:
             return
         name = name_reader(self._reader)
-        how_many = (
-            f" {self._num_bad} of {total} rows are bad, more than "
-            f"config.data.max_drop_rate={settings.max_drop_rate} allows:"
+        allowed = (
+            f", more than config.data.max_drop_rate={settings.max_drop_rate} allows"
             if may_drop
             else ""
         )
-        more = self._num_bad - len(self._first)
-        lines = [*self._first, *([f"and {more} more"] if more else [])]
-        raise ValueError(f"{name} cannot be used:{how_many}\n  " + "\n  ".join(lines))
+        more = self._num_bad - len(self._shown)
+        lines = [*self._shown, *([f"and {more} more"] if more else [])]
+        raise ValueError(
+            f"{name} cannot be used: {self._num_bad} of {total} rows are bad{allowed}: "
+            f"{describe_counts(self._counts)}\n  " + "\n  ".join(lines)
+        )
 
     def _write_texts(self, block: row_block.RowBlock) -> None:
         values = block.values
@@ -146,6 +153,11 @@ class Ingestion:
             ("image", identities),
         ):
             self._digests[key].update(_join(column))
+        if "captions" in texts:
+            pieces = [piece for row in texts["captions"] for piece in (*row, "\x1e")]
+            self._digests["captions"].update(_join(pieces))
+        if "group" in texts:
+            self._digests["group"].update(_join(texts["group"]))
 
     def _write_numbers(self, block: row_block.RowBlock) -> None:
         values = block.values
@@ -194,6 +206,12 @@ class Ingestion:
         if not np.any(numbers["image_lengths"]):  # all images are files of their own
             del numbers["image_offsets"], numbers["image_lengths"]
         classes = self._number_classes(numbers)
+        if respelled := self._label_names.respelled:
+            print(
+                f"{self._reader.name}: {len(respelled)} spellings of labels were "
+                "brought to the composed form of Unicode (NFC), such as that of "
+                f"{quote(respelled[0])}."
+            )
         self._writer.close()
         facts = {
             "classes": classes,
@@ -221,7 +239,7 @@ class Ingestion:
             raise ValueError(
                 f"{name_reader(self._reader)}, column "
                 f"{columns_of.get('labels', columns_of.get('label'))!r}: a classifier "
-                f"needs at least 2 classes. Received: {', '.join(map(repr, classes))}"
+                f"needs at least 2 classes. Received: {', '.join(map(quote, classes))}"
             )
         order = {name: number for number, name in enumerate(classes)}
         to_class = np.array([order[name] for name in names], np.int32)

@@ -1,15 +1,17 @@
 """Class names: `labels.txt`, class weights, and the classes' words in texts."""
 
+import functools
 import itertools
 import os
 import pathlib
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 STOP_WORDS = frozenset({"a", "an", "and", "for", "in", "of", "or", "the", "with"})
 SIBILANTS = ("s", "x", "z", "ch", "sh")
+_CACHED_CHUNKS = 1 << 16  # of texts, masked
 
 
 def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
@@ -54,22 +56,32 @@ def contains_class_word(text: str, name: str) -> bool:
 
 
 def mask_label_words(texts: Sequence[str], classes: Sequence[str]) -> list[str]:
-    """Returns the texts without the words of any class, white space tidied.
+    """Returns the texts as `make_label_masker` masks them."""
+    return list(map(make_label_masker(classes), texts))
+
+
+def make_label_masker(classes: Sequence[str]) -> Callable[[str], str]:
+    """Returns what takes the words of any class out of a text and tidies white space.
 
     Args:
-        texts: any number of strings; a text may end up empty.
         classes: class names; all of them are masked in every text, so that what
-            is missing does not tell the class.
+            is missing does not tell the class. A text may end up empty.
     """
     words = frozenset[str]().union(*map(class_words, classes))
-    masked = []
-    for text in texts:
+
+    @functools.lru_cache(_CACHED_CHUNKS)
+    def mask_chunk(chunk: str) -> str:
         pieces = (
             " " if is_word and piece.casefold() in words else piece
-            for is_word, piece in _split_words(text)
+            for is_word, piece in _split_words(chunk)
         )
-        masked.append(" ".join("".join(pieces).split()))
-    return masked
+        return " ".join("".join(pieces).split())
+
+    def mask(text: str) -> str:
+        # No word holds white space: each chunk between is masked by itself.
+        return " ".join(filter(None, map(mask_chunk, text.split())))
+
+    return mask
 
 
 def compute_class_weights(labels: np.ndarray, num_classes: int) -> np.ndarray:

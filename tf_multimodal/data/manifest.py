@@ -60,7 +60,8 @@ def read_manifest(
         text_template=text_template,
         captions=tuple(captions),
     )
-    reader = open_manifest(os.fspath(path), names.source or SETTING)
+    holds_paths = bool(columns.get("image")) and image_encoding == "path"
+    reader = open_manifest(os.fspath(path), names.source or SETTING, holds_paths)
     folder = tempfile.TemporaryDirectory(prefix="rows-")
     source = ingest_rows(reader, settings, folder.name)
     # What is made of the source, by `dataclasses.replace`, keeps its images.

@@ -3,16 +3,25 @@
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tf_multimodal.data import captions as captions_lib
 from tf_multimodal.data import cell_checks, columns, duplicates, spec
+from tf_multimodal.data.quoting import quote
 from tf_multimodal.data.raw_rows import ByteRange, RawRows
 
 SPLIT_CODES = {name: code for code, name in enumerate(("", *spec.SPLITS))}
 _MASKED = b"not an image"  # stands for what could not be taken for one
+
+
+class BadCell(NamedTuple):
+    """Why a row cannot be used."""
+
+    role: str
+    column: str
+    reason: str
 
 
 class RowBlock:
@@ -27,7 +36,7 @@ class RowBlock:
     Attributes:
         rows: as `RawRows` has them.
         values: by role, one parsed value a row; None where it cannot be used.
-        reasons: by place in the block, column and reason of a row that cannot be used.
+        bad_cells: by place in the block, the first cell that makes a row useless.
         excluded: places of rows that the class map leaves out.
     """
 
@@ -39,7 +48,7 @@ class RowBlock:
         file: str = "",
     ) -> None:
         self.raw, self.settings, self.rows = raw, settings, raw.rows
-        self.reasons: dict[int, tuple[str, str]] = {}
+        self.bad_cells: dict[int, BadCell] = {}
         self.excluded: set[int] = set()
         self.values: dict[str, list[Any]] = {}
         self._read_texts()
@@ -62,18 +71,19 @@ class RowBlock:
         """Finds rows whose id an earlier row has."""
         if "id" not in self.settings.columns:
             return
-        unused = self.reasons.keys() | self.excluded
+        unused = self.bad_cells.keys() | self.excluded
         used = [place for place in range(len(self.rows)) if place not in unused]
         ids = [self.values["id"][place] for place in used]
         rows = [self.rows[place] for place in used]
         for number, reason in seen.find(ids, self.raw.file, rows).items():
-            self.reasons[used[number]] = (self.settings.columns["id"], reason)
+            cell = BadCell("id", self.settings.columns["id"], reason)
+            self.bad_cells[used[number]] = cell
 
     def remove_bad(self) -> None:
         """Takes out the rows that cannot be used, and those that are left out."""
-        if not self.reasons and not self.excluded:
+        if not self.bad_cells and not self.excluded:
             return
-        bad = self.reasons.keys() | self.excluded
+        bad = self.bad_cells.keys() | self.excluded
         kept = [place for place in range(len(self.rows)) if place not in bad]
         self.rows = [self.rows[place] for place in kept]
         for role, values in self.values.items():
@@ -136,20 +146,25 @@ class RowBlock:
             return list(map(parse, found))
         except (TypeError, ValueError):  # one after the other, to see which
             return [
-                self._try(place, column, parse, cell)
+                self._try(place, role, column, parse, cell)
                 for place, cell in enumerate(found)
             ]
 
     def _try(
-        self, place: int, column: str, parse: Callable[[Any], Any], cell: Any
+        self,
+        place: int,
+        role: str,
+        column: str,
+        parse: Callable[[Any], Any],
+        cell: Any,
     ) -> Any:
         try:
             return parse(cell)
         except ValueError as error:
-            self.reasons.setdefault(place, (column, str(error)))
+            reason = str(error)
         except TypeError:  # a list is no key
-            reason = f"received {cell!r}, a list where one value is expected."
-            self.reasons.setdefault(place, (column, reason))
+            reason = f"received {quote(cell)}, a list where one value is expected."
+        self.bad_cells.setdefault(place, BadCell(role, column, reason))
         return None
 
     def _read_texts(self) -> None:
@@ -181,7 +196,7 @@ class RowBlock:
         """Makes something of several columns of each row."""
         cells = zip(*(self.raw.values[name] for name in names), strict=True)
         return [
-            self._try(place, names[0], make, dict(zip(names, row, strict=True)))
+            self._try(place, "text", names[0], make, dict(zip(names, row, strict=True)))
             for place, row in enumerate(cells)
         ]
 
@@ -254,8 +269,8 @@ def _parse_split(cell: Any) -> int:
 def _parse_text(cell: Any) -> str | bytes:
     if isinstance(cell, list):
         raise ValueError(
-            "received a list of texts, expected one. Several captions a row are "
-            "config.data.columns.captions."
+            "received a list of texts, expected one. Several captions a row are the "
+            "run's config.data.columns.captions."
         )
     return cell or ""
 

@@ -2,10 +2,13 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+
+from tf_multimodal.data import spec
+from tf_multimodal.data.quoting import shorten
 
 
 class Column(Protocol):
@@ -29,6 +32,7 @@ class LeftOutRow(NamedTuple):
     row: int
     id: str
     reason: str
+    status: str = spec.UNUSABLE_ROW  # or of one cell, such as `unusable_label`
 
 
 class Part(NamedTuple):
@@ -115,6 +119,11 @@ class Source:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def rows_read(self) -> int:
+        """How many rows there were, those that are left out among them."""
+        return len(self) + len(self.left_out) + self.excluded
+
     def get_indices(self, split: str) -> np.ndarray:
         """Returns the rows of a split, in order, int64."""
         return np.flatnonzero(self.splits == split).astype(np.int64)
@@ -129,7 +138,7 @@ class Source:
         """Returns file, row and id of a row, for an error message."""
         return (
             f"{self.name}, row {self.rows[index]} (id {self.ids[index]}, "
-            f"image {self.files[index] or 'none'})"
+            f"image {shorten(self.files[index]) or 'none'})"
         )
 
     def count_labels(self, indices: np.ndarray) -> np.ndarray:
@@ -161,3 +170,16 @@ class Source:
             digest.update(self.label_sets.values.astype("<i4").tobytes())
             digest.update(self.label_sets.offsets.astype("<i8").tobytes())
         return digest.hexdigest()
+
+
+def find_first(rows: Iterable[LeftOutRow]) -> list[LeftOutRow]:
+    """Returns the first row of each status."""
+    first: dict[str, LeftOutRow] = {}
+    for row in rows:
+        first.setdefault(row.status, row)
+    return list(first.values())
+
+
+def describe_counts(counts: Mapping[str, int]) -> str:
+    """Returns numbers by name for a message, such as `2 unusable_label, 1 ok`."""
+    return ", ".join(f"{counts[name]} {name}" for name in sorted(counts))

@@ -1,12 +1,14 @@
 """What a run prints of its data before it begins."""
 
+import collections
+
 import numpy as np
 
 from tf_multimodal.data import spec
-from tf_multimodal.data.source import Source
+from tf_multimodal.data.quoting import shorten
+from tf_multimodal.data.source import Source, describe_counts, find_first
 
 PREVIEWED = 3  # rows
-SHOWN = 3  # rows that were left out
 
 
 def describe_source(source: Source) -> None:
@@ -27,7 +29,8 @@ def describe_source(source: Source) -> None:
         )
     for index in range(min(PREVIEWED, len(source))):
         print(
-            f"  row {source.rows[index]}: image {source.files[index] or 'none'}, text "
+            f"  row {source.rows[index]}: image "
+            f"{shorten(source.files[index]) or 'none'}, text "
             f"{source.texts[index][:60]!r}, label {_name_labels(source, index)}, "
             f"split {source.splits[index]}"
         )
@@ -57,9 +60,10 @@ def _describe_left_out(source: Source) -> None:
         print(f"  config.data.class_map leaves out {source.excluded} rows.")
     if not source.left_out:
         return
-    total = len(source) + len(source.left_out) + source.excluded
-    print(f"Warning: {len(source.left_out)} of {total} rows cannot be used:")
-    for row in source.left_out[:SHOWN]:
-        print(f"  {row.file}, row {row.row}: {row.reason}")
-    if len(source.left_out) > SHOWN:
-        print(f"  and {len(source.left_out) - SHOWN} more.")
+    counts = collections.Counter(row.status for row in source.left_out)
+    print(
+        f"Warning: {len(source.left_out)} of {source.rows_read} rows cannot be used: "
+        f"{describe_counts(counts)}. The first of each:"
+    )
+    for row in find_first(source.left_out):
+        print(f"  {shorten(row.file)}, row {row.row}: {row.reason}")

@@ -5,16 +5,14 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from tf_multimodal.config import get_default_config
 from tf_multimodal.data import columns, files, spec
-from tf_multimodal.data.class_map import ClassMap
 from tf_multimodal.data.ingest import IngestSettings, ingest_rows
-from tf_multimodal.data.labels import mask_label_words
+from tf_multimodal.data.labels import make_label_masker
 from tf_multimodal.data.raw_rows import Reader
-from tf_multimodal.data.source import Column, LabelSets, Part, Source
+from tf_multimodal.data.source import Source
 from tf_multimodal.data.source_description import describe_source
+from tf_multimodal.data.source_mixture import MixturePart, join_sources
 
 SETTING = "config.data.manifest"
 TABLES = {".csv": "csv", ".tsv": "csv", ".tab": "csv", ".jsonl": "jsonl"} | {
@@ -38,11 +36,10 @@ def load_source(config: Any) -> Source:
     """
     data = config.data
     if data.mixture:
-        parts = {name: _read_part(part, config) for name, part in data.mixture.items()}
-        weights = {name: part.weight for name, part in data.mixture.items()}
-        source = _join(parts, weights, data.class_map)
+        parts = {n: _read_part(part, config) for n, part in data.mixture.items()}
+        source = join_sources(parts, data.class_map, data.compare_images)
     else:
-        source = _read_part(data, config)
+        source = _read_part(data, config).source
     return finish_source(source, config)
 
 
@@ -71,7 +68,8 @@ def open_reader(data: Any, cache_dir: str) -> Reader:
         FileNotFoundError, ValueError: there is no such file, folder or data set.
     """
     if data.manifest:
-        return open_manifest(data.manifest)
+        holds_paths = bool(data.columns.image) and data.image_encoding == "path"
+        return open_manifest(data.manifest, holds_paths=holds_paths)
     if data.folder:
         from tf_multimodal.data.readers.class_folders import ClassFolders
 
@@ -93,17 +91,21 @@ def open_reader(data: Any, cache_dir: str) -> Reader:
     return TfdsBuilder(data.tfds.name, data.tfds.module, cache_dir)
 
 
-def open_manifest(pattern: str, setting: str = SETTING) -> Reader:
+def open_manifest(
+    pattern: str, setting: str = SETTING, holds_paths: bool = False
+) -> Reader:
     """Returns the reader of a table, or of all that a pattern finds, by its suffix.
 
     Args:
         pattern: path or URL of a .csv, .tsv, .tab, .jsonl, .ndjson or .parquet file, or
             a pattern of such files of one kind.
         setting: what the messages say to set.
+        holds_paths: whether images are paths, which are relative to the one folder
+            that all files must be in.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the files are of another kind, or of several.
+        ValueError: the files are of another kind, of several, or in several folders.
     """
     try:
         paths = files.list_files(os.fspath(pattern))
@@ -122,6 +124,14 @@ def open_manifest(pattern: str, setting: str = SETTING) -> Reader:
         )
     name = os.path.basename(pattern)
     root = files.get_folder(paths[0])
+    other = next((p for p in paths if files.get_folder(p) != root), None)
+    if holds_paths and other is not None:
+        raise ValueError(
+            f"{pattern} finds files in several folders, {paths[0]} and {other}, but "
+            "image paths are relative to one folder. Name the files of one folder in "
+            f"{setting}, make each folder a part of config.data.mixture, or move the "
+            "files into the folder above, with image paths that start there."
+        )
     kind = kinds.pop()
     if kind == "csv":
         from tf_multimodal.data.readers.csv_table import CsvTable
@@ -148,14 +158,13 @@ def make_settings(
         classes: names in the order of the labels; None: the data's own.
     """
     chosen = part.columns.to_dict()
-    captions = chosen.pop("captions")
     is_tfds, is_manifest = bool(part.tfds.name), bool(part.manifest)
     if is_tfds:  # its splits are the builder's
         chosen["split"] = chosen["split"] or "split"
     if own := getattr(reader, "columns", None):  # records say how they were written
         default = get_default_config().data.columns
         chosen |= {k: v for k, v in own.items() if chosen.get(k) == default.get(k)}
-        captions = tuple(chosen.pop("captions", ()) or captions)
+    captions = tuple(chosen.pop("captions"))
     class_map = part.class_map or data.class_map
     list_classes = getattr(reader, "list_classes", None)
     if classes is None and list_classes and not class_map:
@@ -163,7 +172,7 @@ def make_settings(
     classes = classes or getattr(reader, "classes", None)
     return IngestSettings(
         columns=chosen,
-        captions=tuple(captions),
+        captions=captions,
         image_encoding=part.image_encoding if is_manifest else "any",
         text_template=part.text_template,
         label_separator=part.label_separator,
@@ -178,103 +187,24 @@ def make_settings(
     )
 
 
-def _read_part(part: Any, config: Any) -> Source:
+def _read_part(part: Any, config: Any) -> MixturePart:
     reader = open_reader(part, config.cache_dir)
     settings = make_settings(config.data, part, reader)
-    return ingest_rows(reader, settings, config.cache_dir)
-
-
-def _join(
-    sources: dict[str, Source], weights: dict[str, float], class_map: str
-) -> Source:
-    """Returns the rows of all parts, one part after the other."""
-    found = sorted({name for s in sources.values() for name in s.classes})
-    order = ClassMap(class_map).classes if class_map else ()
-    classes = (*(n for n in order if n in found), *(n for n in found if n not in order))
-    numbers = {name: number for number, name in enumerate(classes)}
-    parts, start, labels = [], 0, []
-    for name, source in sources.items():
-        parts.append(Part(name, weights[name], start, start + len(source)))
-        start += len(source)
-        to_number = np.array([numbers[c] for c in source.classes] + [-1], np.int32)
-        labels.append(to_number[source.labels])
-    each = list(sources.values())
-    caption_names = max((s.caption_names for s in each), key=len)
-    return Source(
-        name=" + ".join(f"{name} ({s.name})" for name, s in sources.items()),
-        classes=classes,
-        images=columns.join_columns([s.images for s in each]),
-        texts=columns.join_columns([s.texts for s in each]),
-        labels=np.concatenate(labels),
-        weights=np.concatenate([s.weights for s in each]),
-        ids=_join_names(sources, "ids"),
-        groups=_join_names(sources, "groups"),
-        splits=np.concatenate([s.splits for s in each]),
-        files=columns.join_columns([s.files for s in each]),
-        rows=np.concatenate([s.rows for s in each]),
-        captions=_join_captions(each, caption_names),
-        caption_names=caption_names,
-        label_sets=_join_label_sets(each, numbers),
-        left_out=tuple(
-            row._replace(id=row.id and f"{name}/{row.id}")
-            for name, s in sources.items()
-            for row in s.left_out
-        ),
-        excluded=sum(s.excluded for s in each),
-        parts=tuple(parts),
-        fingerprint="-".join(s.fingerprint for s in each),
+    text = "text" if settings.text_template else settings.columns["text"]
+    return MixturePart(
+        ingest_rows(reader, settings, config.cache_dir),
+        part.get("weight", 1.0),
+        text_name=text,
+        has_own_splits=bool(settings.columns["split"]),
+        is_remote=bool(files.get_scheme(reader.root)),
     )
-
-
-def _join_names(sources: dict[str, Source], column: str) -> columns.LazyColumn:
-    def add_part(name: str, values: Column) -> columns.LazyColumn:
-        return columns.map_column(lambda value: f"{name}/{value}", values)
-
-    return columns.join_columns(
-        [add_part(name, getattr(source, column)) for name, source in sources.items()]
-    )
-
-
-def _join_captions(
-    sources: list[Source], names: tuple[str, ...]
-) -> columns.LazyColumn | None:
-    if not names:
-        return None
-    return columns.join_columns(
-        [
-            columns.map_column(
-                lambda found: tuple(found) + ("",) * (len(names) - len(found)),
-                source.captions
-                if source.captions is not None
-                else columns.map_column(lambda text: (text,), source.texts),
-            )
-            for source in sources
-        ]
-    )
-
-
-def _join_label_sets(
-    sources: list[Source], numbers: dict[str, int]
-) -> LabelSets | None:
-    """Returns the sets of all parts; a part with one label a row has sets of one."""
-    if all(source.label_sets is None for source in sources):
-        return None
-    offsets, values = [np.zeros(1, np.int64)], []
-    for source in sources:
-        to_number = np.array([numbers[c] for c in source.classes], np.int32)
-        sets = source.label_sets
-        if sets is None:
-            counts, found = np.ones(len(source), np.int64), source.labels
-        else:
-            counts, found = np.diff(sets.offsets), sets.values
-        values.append(to_number[found])
-        offsets.append(offsets[-1][-1] + np.cumsum(counts))
-    return LabelSets(np.concatenate(offsets), np.concatenate(values), len(numbers))
 
 
 def _mask_label_words(source: Source) -> Source:
-    def mask(texts: Any) -> Any:
-        return mask_label_words([texts], source.classes)[0]
+    mask_words = make_label_masker(source.classes)
+
+    def mask(text: str | bytes) -> str | bytes:  # bytes are not UTF-8: the row is named
+        return mask_words(text) if isinstance(text, str) else text
 
     texts = columns.map_column(mask, source.texts)
     captions = source.captions

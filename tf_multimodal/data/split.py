@@ -6,11 +6,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from tf_multimodal.data import spec
+from tf_multimodal.data.source import Column
 
 
 def assign_parts(
     labels: np.ndarray,
-    groups: np.ndarray,
+    groups: Column | np.ndarray,
     fractions: Sequence[float],
     salt: str = "split",
 ) -> np.ndarray:

@@ -168,7 +168,9 @@ def _make_fingerprints(source: Source) -> Iterator[str]:
     """Yields 12 hexadecimal digits a row: of the text alone, many rows are alike."""
     sha256 = hashlib.sha256
     for text, file in zip(source.texts, source.files, strict=True):
-        data = f"{text!s}\x1f{file}".encode(errors="surrogatepass")
+        row = f"{text!s}\x1f{file}"
+        # Most are ASCII, where no argument is needed and none has to be handed over.
+        data = row.encode() if row.isascii() else row.encode(errors="surrogatepass")
         yield sha256(data).hexdigest()[:12]
 
 

@@ -244,6 +244,8 @@ class _Trainer:
             if dropped.error is not None:
                 raise dropped.error from error
             raise
+        if self.source.left_out:
+            print(dropped.describe_left_out())
         if dropped.reasons:
             print(
                 f"{len(dropped.reasons)} training rows are bad, "

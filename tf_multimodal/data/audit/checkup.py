@@ -141,7 +141,7 @@ def _summarize_source(
 ) -> dict[str, Any]:
     return {
         "name": source.name,
-        "rows_read": len(source) + len(source.left_out) + source.excluded,
+        "rows_read": source.rows_read,
         "rows": len(source),
         "left_out": len(source.left_out),
         "excluded_by_class_map": source.excluded,

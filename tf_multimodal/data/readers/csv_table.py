@@ -13,6 +13,7 @@ from tf_multimodal.data.raw_rows import BLOCK_ROWS, Problem, RawRows
 from tf_multimodal.data.readers import cells
 
 TSV_SUFFIXES = (".tsv", ".tab")
+_UTF16_MARKS = ("\udcff\udcfe", "\udcfe\udcff")  # as escaped in reading UTF-8
 _ROWS_AT_ONCE = 64  # between two looks at how much was read
 
 
@@ -72,6 +73,21 @@ def _read_header(reader: Any, path: str) -> list[str]:
         header: list[str] = next(reader, [])
     except csv.Error as error:
         raise _make_error(path, reader.line_num, error) from error
+    if not header:
+        raise ValueError(
+            f"{path} is empty, or its first line is. Expected a header with the names "
+            "of the columns, and a line for each row."
+        )
+    if header[0].startswith(_UTF16_MARKS) or "\0" in header[0]:
+        raise ValueError(
+            f"{path}, line 1: the file is UTF-16. Save the file as UTF-8, for example "
+            "with `iconv -f UTF-16 -t UTF-8`."
+        )
+    if len(header) == 1 and ";" in header[0]:
+        raise ValueError(
+            f"{path}, line 1: the header is one column, {header[0]!r}. Save the file "
+            "with commas between the cells, not semicolons."
+        )
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         raise ValueError(

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from tf_multimodal.config import to_json
-from tf_multimodal.data import files, sources, spec
+from tf_multimodal.data import files, sources
 from tf_multimodal.data.records import index, shards
 from tf_multimodal.data.source import Source
 
@@ -52,10 +52,7 @@ def write_records(
     with index.hold(folder):
         index.start(folder, plan)
         _write_missing(config, source, folder, plan, options)
-        left_out = [
-            {**row._asdict(), "status": spec.UNUSABLE_ROW, "kept": False}
-            for row in source.left_out
-        ]
+        left_out = [{**row._asdict(), "kept": False} for row in source.left_out]
         return index.finish(folder, plan, left_out)
 
 
@@ -68,7 +65,7 @@ def make_plan(config: Any, source: Source, settings: Settings) -> dict[str, Any]
         "format": index.FORMAT_VERSION,
         "name": source.name,
         "fingerprint": source.compute_fingerprint(),
-        "read": len(source) + len(source.left_out) + source.excluded,
+        "read": source.rows_read,
         "excluded": source.excluded,  # by the class map
         "shards": -(-len(source) // settings.rows_per_shard),
         "classes": list(source.classes),
