@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from tf_multimodal.data import columns
+from tf_multimodal.data import columns, row_table
 from tf_multimodal.data.row_table import BATCH_ROWS, RowTable, RowTableWriter
 
 COUNT = 2 * BATCH_ROWS + 5
@@ -39,6 +39,14 @@ def test_what_is_written_is_read_at_random_and_in_order(table):
     assert lists[3] == ("3", "3") and lists[9] == ("9", b"\xed\xa0\x80")
     assert table.facts == {"classes": ["é"]}
     assert table.numbers["offsets"].tolist() == [0, 5, 5]
+
+
+def test_few_batches_are_held(table, monkeypatch):
+    monkeypatch.setattr(row_table, "CACHED_BATCHES", 2)
+    texts = columns.read_texts(table, "text", COUNT)
+    for row in (0, BATCH_ROWS, 2 * BATCH_ROWS, 0):
+        assert texts[row] == f"título {row}"
+    assert list(table._cached) == [2, 0]  # the last ones that were asked for
 
 
 def test_threads_read_at_once(table):

@@ -77,3 +77,15 @@ def test_wrong_lengths_are_refused():
         split.assign_parts(np.zeros(2, int), np.array(["a"]), FRACTIONS)
     with pytest.raises(ValueError, match="a fraction for each of train"):
         split.assign_splits(np.zeros(1, int), np.array(["a"]), (0.5, 0.5))
+
+
+def test_names_whose_hashes_begin_alike_are_told_apart(monkeypatch):
+    names = [f"g{i}".encode() for i in range(40)]
+    strata = np.arange(40) % 3
+    hashes = split._hash_names("split", names, 32).copy()
+    hashes[:, 0] = 7
+    monkeypatch.setattr(
+        split, "_hash_names", lambda salt, names, size: hashes[:, : size // 8]
+    )
+    expected = sorted(range(40), key=lambda i: (strata[i], *hashes[i].tolist()))
+    assert split._sort(strata, names, "split").tolist() == expected
