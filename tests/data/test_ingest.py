@@ -7,8 +7,9 @@ import pathlib
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from tf_multimodal.data import ingestion
+from tf_multimodal.data import grouping, ingestion
 from tf_multimodal.data.ingest import IngestSettings, ingest_rows
 from tf_multimodal.data.raw_rows import Problem, RawRows
 from tf_multimodal.data.source_description import describe_source
@@ -359,3 +360,28 @@ def test_a_message_shows_the_beginning_of_a_long_cell(ingest):
 def test_a_table_without_anything_is_called_empty(ingest, tmp_path):
     with pytest.raises(ValueError, match="pairs.jsonl has no columns: it is empty"):
         ingest([])
+
+
+def test_only_rows_with_an_image_are_looked_at(ingest, tmp_path, monkeypatch):
+    for number in range(3):
+        blocks = np.random.RandomState(number // 2).randint(0, 256, (5, 5, 3), np.uint8)
+        image = tf.io.encode_png(blocks.repeat(6, 0).repeat(6, 1)).numpy()
+        (tmp_path / f"{number}.png").write_bytes(image)
+    looked_at = []
+    hash_images = grouping.hash_images
+
+    def record(images, *args):
+        looked_at.extend(images)
+        return hash_images(images, *args)
+
+    monkeypatch.setattr(grouping, "hash_images", record)
+    names = {2: "0.png", 5: "2.png", 7: "1.png"}
+    rows = make_rows(9, image=lambda i: names.get(i, ""))
+    source = ingest(rows, COLUMNS | {"image": "image"})
+    assert [pathlib.Path(path).name for path in looked_at] == [
+        "0.png",
+        "2.png",
+        "1.png",
+    ]
+    assert source.groups[7] == source.groups[2] != source.groups[5]
+    assert len(set(source.groups)) == 8

@@ -10,7 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from tf_multimodal.data import cell_checks, columns, grouping, row_block, spec, split
+from tf_multimodal.data import (
+    cell_checks,
+    columns,
+    duplicates,
+    grouping,
+    row_block,
+    spec,
+    split,
+)
 from tf_multimodal.data.class_map import ClassMap
 from tf_multimodal.data.quoting import quote
 from tf_multimodal.data.raw_rows import ByteRange, RawRows, Reader
@@ -332,9 +340,14 @@ class Ingestion:
         self._writer.write_numbers(numbers, {"image_files": list(self._image_files)})
         table = RowTable(self._folder)
         images = columns.read_images(table, self._reader.root, len(kinds))
-        return grouping.hash_images(
-            images, numbers["image_keys"], self._settings.max_image_px
+        rows = np.flatnonzero(kinds != columns.NO_IMAGE)
+        hashes = np.zeros((len(kinds), duplicates.HASH_BYTES), np.uint8)
+        hashes[rows] = grouping.hash_images(
+            columns.LazyColumn(count, lambda place: images[int(rows[place])]),
+            numbers["image_keys"][rows],
+            self._settings.max_image_px,
         )
+        return hashes
 
 
 def name_reader(reader: Reader) -> str:
