@@ -58,6 +58,10 @@ def test_an_enlarged_image_has_no_white_edge():
     assert np.max(augment.augment_image(black, [0, 0], 16, settings)) == 0
 
 
+def draw(*shape, seed=1):
+    return tf.random.stateless_uniform(shape, [0, seed])
+
+
 @pytest.mark.parametrize("crop", ["pad", "resized"])
 def test_white_appears_outside_of_the_image_only(crop):
     settings = make_settings(crop=crop, crop_scale=(1.3, 1.3), **PLAIN)
@@ -130,7 +134,7 @@ def make_tokens(lengths, size):
 @pytest.mark.parametrize("probability", [0.3, 1.0])
 def test_token_drop_keeps_the_order_the_ends_and_one_piece(probability):
     tokens = make_tokens([2, 3, 8, 12], 12)
-    dropped = augment.drop_tokens(tokens, [0, 1], probability)
+    dropped = augment.drop_tokens(tokens, draw(4, 12), probability)
     rows = dropped[spec.TOKEN_IDS].numpy()
     mask = dropped[spec.PADDING_MASK].numpy()
     np.testing.assert_array_equal(mask, rows > 0)
@@ -143,15 +147,18 @@ def test_token_drop_keeps_the_order_the_ends_and_one_piece(probability):
         assert np.all(np.diff(used[1:-1]) > 0)
     if probability == 1.0:
         assert [int(np.sum(row > 0)) for row in rows] == [2, 3, 3, 3]
-    again = augment.drop_tokens(tokens, [0, 1], probability)[spec.TOKEN_IDS]
+    again = augment.drop_tokens(tokens, draw(4, 12), probability)[spec.TOKEN_IDS]
     np.testing.assert_array_equal(again, rows)
 
 
 def test_token_drop_drops_the_share_that_is_asked_for():
     tokens = make_tokens([102] * 20, 102)
-    kept = augment.drop_tokens(tokens, [0, 1], 0.2)[spec.PADDING_MASK].numpy()
+    shape = (20, 102)
+    kept = augment.drop_tokens(tokens, draw(*shape), 0.2)[spec.PADDING_MASK].numpy()
     assert (kept.sum() - 40) / 2000 == pytest.approx(0.8, abs=0.04)
-    other = augment.drop_tokens(tokens, [0, 2], 0.2)[spec.PADDING_MASK].numpy()
+    other = augment.drop_tokens(tokens, draw(*shape, seed=2), 0.2)[
+        spec.PADDING_MASK
+    ].numpy()
     assert np.any(kept != other)
 
 
@@ -159,7 +166,8 @@ def test_modalities_are_never_dropped_both_nor_from_rows_that_lack_one():
     n = 4000
     has_image = tf.constant([True, True, False, False] * (n // 4))
     has_text = tf.constant([True, False, True, False] * (n // 4))
-    image, text = augment.drop_modalities(has_image, has_text, [0, 1], 0.3, 0.2)
+    random = draw(n)
+    image, text = augment.drop_modalities(has_image, has_text, random, 0.3, 0.2)
     image, text = image.numpy(), text.numpy()
     assert not np.any(image & text)
     both = (has_image & has_text).numpy()
@@ -167,4 +175,4 @@ def test_modalities_are_never_dropped_both_nor_from_rows_that_lack_one():
     assert image[both].mean() == pytest.approx(0.3, abs=0.05)
     assert text[both].mean() == pytest.approx(0.2, abs=0.05)
     with pytest.raises(ValueError, match="sum must not exceed 1"):
-        augment.drop_modalities(has_image, has_text, [0, 1], 0.6, 0.5)
+        augment.drop_modalities(has_image, has_text, random, 0.6, 0.5)

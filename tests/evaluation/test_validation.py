@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tf_multimodal.data.manifest import read_manifest
+from tf_multimodal.data.share import Share
 from tf_multimodal.evaluation import metrics
 from tf_multimodal.evaluation.validation import Validation
 from tf_multimodal.inference.predictor import Predictor
@@ -41,3 +42,58 @@ def test_follows_the_model(small_run):
     weightless = dataclasses.replace(source, weights=np.zeros(len(source), np.float32))
     with pytest.raises(ValueError, match="7 rows of the split test .* weight 0"):
         Validation(predictor.model, preprocessor, weightless, index, 4)
+
+
+@pytest.fixture
+def parts(small_run):
+    predictor = Predictor.from_run(small_run)
+    columns = predictor.config.data.columns
+    source = read_manifest(predictor.config.data.manifest, columns)
+    preprocessor, predictor.model.preprocessor = predictor.preprocessor, None
+    arguments = (predictor.model, preprocessor, source, source.get_indices("test"), 4)
+    return arguments
+
+
+def test_workers_count_each_row_once_and_get_the_same_metrics(parts):
+    """Each predicts its share; what is gathered is put back into the rows' order."""
+    whole = Validation(*parts).compute_metrics()
+    packed = {}
+
+    def evaluate(worker, gather):
+        share = (Share(0, 3), Share(3, 4))[worker]
+        return Validation(*parts, share=share, gather=gather).compute_metrics()
+
+    for worker in (0, 1):
+
+        def keep(data, worker=worker):
+            packed[worker] = data
+            return [data]
+
+        assert evaluate(worker, keep) != whole  # of its own rows
+    for worker in (0, 1):
+        found = evaluate(worker, lambda _: [packed[0], packed[1]])
+        assert found == pytest.approx(whole, abs=1e-6)
+
+
+def test_predictions_may_come_from_elsewhere(parts):
+    calls = []
+
+    def predict(model, inputs):
+        calls.append(model)
+        return np.zeros([4, 3])
+
+    values = Validation(*parts, predict=predict).compute_metrics()
+    assert values["loss"] == pytest.approx(np.log(3)) and calls == [parts[0]] * 2
+
+
+def test_the_check_may_end_the_evaluation(parts):
+    calls = []
+
+    def check():
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Validation(*parts, check=check).compute_metrics()
+    assert len(calls) == 2

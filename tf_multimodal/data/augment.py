@@ -1,4 +1,4 @@
-"""Random changes of the training input, each a function of its seed alone."""
+"""Random changes of the training input, each fixed by what is drawn for it."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ def augment_image(
 
 
 def drop_tokens(
-    tokens: dict[str, tf.Tensor], seed: tf.Tensor, probability: float
+    tokens: dict[str, tf.Tensor], random: tf.Tensor, probability: float
 ) -> dict[str, tf.Tensor]:
     """Drops word pieces at random and closes the gaps.
 
@@ -51,7 +51,7 @@ def drop_tokens(
 
     Args:
         tokens: int32 [b, t] by key of `spec.TEXT_KEYS`, right-padded.
-        seed: int32 or int64 [2], for the whole batch.
+        random: float32 [b, t], drawn from [0, 1).
         probability: share of pieces to drop, 0 to 1.
 
     Returns:
@@ -61,7 +61,6 @@ def drop_tokens(
     lengths = tf.reduce_sum(mask, 1, keepdims=True)
     places = tf.range(tf.shape(mask)[1])[None]
     is_piece = (places > 0) & (places < lengths - 1)
-    random = tf.random.stateless_uniform(tf.shape(mask), seed)
     # The piece with the largest number of its row survives in any case.
     best = tf.argmax(tf.where(is_piece, random, -1.0), 1, output_type=tf.int32)
     keep = (random >= probability) | (places == best[:, None])
@@ -80,7 +79,7 @@ def drop_tokens(
 def drop_modalities(
     has_image: tf.Tensor,
     has_text: tf.Tensor,
-    seed: tf.Tensor,
+    random: tf.Tensor,
     image_probability: float,
     text_probability: float,
 ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -90,7 +89,7 @@ def drop_modalities(
 
     Args:
         has_image, has_text: bool [b].
-        seed: int32 or int64 [2], for the whole batch.
+        random: float32 [b], drawn from [0, 1).
         image_probability, text_probability: their sum is at most 1.
 
     Returns:
@@ -105,7 +104,6 @@ def drop_modalities(
             "config.augment.drop_image and config.augment.drop_text exclude each "
             f"other, so their sum must not exceed 1. Received: {both}"
         )
-    random = tf.random.stateless_uniform(tf.shape(has_image), seed)
     has_both = has_image & has_text
     drop_image = has_both & (random < image_probability)
     drop_text = has_both & (random >= image_probability) & (random < both)

@@ -68,6 +68,7 @@ class DroppedRows:
         self._statuses: dict[int, str] = {}
         self._counted: set[int] = set()  # those of `left_out` that are bad
         self._lost = 0  # draws of them
+        self._new: list[list[Any]] = []  # arguments of `_name`
         self._recent: collections.Counter[str] = collections.Counter()
         self._shown: set[str] = set()
         self._is_summarized = False
@@ -105,21 +106,31 @@ class DroppedRows:
         index = int(index)
         self._recent[status] += 1
         if index not in self.reasons:
-            self.reasons[index] = self._explain(index, status, max_image_px)
-            self._statuses[index] = status
-            self._write([self._describe_row(index)])
-        if left_out:
-            self.left_out.add(index)
-        if status == spec.MISSING_INPUT and self._has_input(index):
+            self._new.append([index, status, max_image_px, left_out])
+        if not self._name(index, status, max_image_px, left_out):
             return
-        if left_out:
-            self._counted.add(index)
-            self._lost += 1
+        self._lost += left_out
         if fatal:
             self._stop(self._describe_fatal(index))
-        num_bad = len(self._counted) + self._left_out_before
-        if num_bad > self.max_drop_rate * self.num_rows:
-            self._stop(self._describe(num_bad, self.num_rows))
+        self._check_limit()
+
+    def take_new(self) -> bytes:
+        """Returns the rows named since the last call, for the other workers."""
+        new, self._new = self._new, []
+        return json.dumps(new).encode()
+
+    def add_others(self, rows: bytes) -> None:
+        """Names and counts the rows that another worker has met.
+
+        Args:
+            rows: as its `take_new` returned them.
+
+        Raises:
+            TooManyBadRows: they are too many.
+        """
+        for index, status, max_image_px, left_out in json.loads(rows):
+            self._name(index, status, max_image_px, left_out)
+        self._check_limit()
 
     def check_rate(self, num_met: int) -> None:
         """Ends the run where too many of the rows met so far were left out.
@@ -184,6 +195,25 @@ class DroppedRows:
             f"{len(rows)} of {self.source.rows_read} rows were left out when "
             f"{self.source.name} was read: {describe_counts(counts)}."
         )
+
+    def _name(self, index: int, status: str, max_image_px: int, left_out: bool) -> bool:
+        """Names a row unless it is named already; returns whether it is bad."""
+        if index not in self.reasons:
+            self.reasons[index] = self._explain(index, status, max_image_px)
+            self._statuses[index] = status
+            self._write([self._describe_row(index)])
+        if left_out:
+            self.left_out.add(index)
+        if status == spec.MISSING_INPUT and self._has_input(index):
+            return False
+        if left_out:
+            self._counted.add(index)
+        return True
+
+    def _check_limit(self) -> None:
+        num_bad = len(self._counted) + self._left_out_before
+        if num_bad > self.max_drop_rate * self.num_rows:
+            self._stop(self._describe(num_bad, self.num_rows))
 
     def _has_input(self, index: int) -> bool:
         return bool(self.source.images[index] or self.source.texts[index])

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tf_multimodal.data import augment, decode, row_status, seeds, spec
 from tf_multimodal.data.lazy_rows import BatchRows
+from tf_multimodal.data.share import Share
 
 Inputs = dict[str, tf.Tensor]
 _OK = spec.STATUS_CODES[spec.OK]
@@ -42,18 +43,26 @@ def make_inputs(
 
 
 def make_train_inputs(
-    rows: BatchRows, preprocessor: Any, config: Any, step: tf.Tensor
+    rows: BatchRows, preprocessor: Any, config: Any, step: tf.Tensor, share: Share
 ) -> tuple[Inputs, tf.Tensor]:
     """`make_inputs` with the random changes of `config.augment`.
 
     Args:
-        rows: of the batch.
+        rows: of the batch, those of the share.
         preprocessor: an `ImageTextClassifierPreprocessor`.
-        config: the whole configuration; read are `seed` and `augment`.
+        config: the whole configuration; read are `seed`, `augment` and
+            `train.batch_size`.
         step: int64 scalar, number of the batch; with the seed it fixes the changes.
+        share: which rows of the global batch these are; the changes are those that
+            the whole batch would have.
     """
-    modalities, seed = preprocessor.modalities, config.seed
-    transform = _make_augmentation(preprocessor, config, step * rows.images.shape[0])
+    modalities, batch_size = preprocessor.modalities, config.train.batch_size
+
+    def make_seed(purpose: int) -> tf.Tensor:
+        return seeds.make_seed(config.seed, purpose, step)
+
+    first_place = step * batch_size + share.start
+    transform = _make_augmentation(preprocessor, config, first_place)
     x, status = _make_inputs(
         rows.images, rows.texts, preprocessor, rows.are_paths, transform
     )
@@ -65,13 +74,14 @@ def make_train_inputs(
             x,
             preprocessor,
             config.augment,
-            seeds.make_seed(seed, seeds.MODALITIES, step),
+            share.draw(batch_size, seed=make_seed(seeds.MODALITIES)),
         )
     if modalities != "image" and config.augment.token_drop:
         tokens = {key: x[key] for key in spec.TEXT_KEYS}
-        x |= augment.drop_tokens(
-            tokens, seeds.make_seed(seed, seeds.TOKENS, step), config.augment.token_drop
+        random = share.draw(
+            batch_size, preprocessor.sequence_length, seed=make_seed(seeds.TOKENS)
         )
+        x |= augment.drop_tokens(tokens, random, config.augment.token_drop)
     return x, status
 
 
@@ -132,12 +142,12 @@ def _make_text_inputs(texts: tf.Tensor, preprocessor: Any) -> Inputs:
 
 
 def _drop_modalities(
-    x: Inputs, preprocessor: Any, settings: Any, seed: tf.Tensor
+    x: Inputs, preprocessor: Any, settings: Any, random: tf.Tensor
 ) -> Inputs:
     drop_image, drop_text = augment.drop_modalities(
         x[spec.HAS_IMAGE],
         x[spec.HAS_TEXT],
-        seed,
+        random,
         settings.drop_image,
         settings.drop_text,
     )

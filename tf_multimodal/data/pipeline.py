@@ -1,6 +1,6 @@
 """From rows to batches: one pipeline for training, one for everything else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from tf_multimodal.data.dropped import DroppedRows
 from tf_multimodal.data.inputs import find_input, make_inputs, make_train_inputs
 from tf_multimodal.data.lazy_rows import LazyRows, Rows
 from tf_multimodal.data.mixture import TrainingOrder
+from tf_multimodal.data.share import Share
 from tf_multimodal.data.source import Source
 
 _OK = spec.STATUS_CODES[spec.OK]
@@ -25,6 +26,8 @@ def make_train_dataset(
     start_step: int = 0,
     class_weights: np.ndarray | None = None,
     dropped: DroppedRows | None = None,
+    share: Share | None = None,
+    skipped: Collection[int] = (),
 ) -> tf.data.Dataset:
     """Makes endless, shuffled, augmented batches.
 
@@ -43,6 +46,9 @@ def make_train_dataset(
         class_weights: float32 [classes], a factor on each row's weight.
         dropped: names the rows that cannot be used. None: a new one, which writes
             no file.
+        share: the rows of each batch to make, as one of several workers does; no
+            others are read. None: all.
+        skipped: numbers of batches to leave out.
 
     Returns:
         Batches of (inputs by key of `spec`, labels, weights float32 [b]). Labels are
@@ -58,24 +64,28 @@ def make_train_dataset(
     order = TrainingOrder(source, indices, config.seed)
     get_targets = _make_targets(source, indices, class_weights)
     batch_size, policy = config.train.batch_size, config.data.bad_rows
+    share = share or Share(0, batch_size)
     if dropped is None:
         dropped = DroppedRows(source, config.data.max_drop_rate, len(indices))
 
     def read_rows(step: tf.Tensor) -> tuple[Any, ...]:
-        positions = step * batch_size + tf.range(batch_size, dtype=tf.int64)
+        positions = step * batch_size + tf.range(*share, dtype=tf.int64)
         chosen = order.get(positions)
         seed = seeds.make_seed(config.seed, seeds.CAPTIONS, step)
-        draws = tf.random.stateless_uniform([batch_size], seed)
+        draws = share.draw(batch_size, seed=seed)
         return step, chosen, rows.read(chosen, draws)
 
     def make_batch(step: tf.Tensor, chosen: tf.Tensor, batch: Any) -> tuple[Any, ...]:
-        x, status = make_train_inputs(batch, preprocessor, config, step)
+        x, status = make_train_inputs(batch, preprocessor, config, step, share)
         usable = find_input(x) if policy == "mask" else status == _OK
         labels, weights = get_targets(chosen)
         weights = tf.where(usable, weights, 0.0)
         return (x, labels, weights), chosen, status, usable
 
     steps = tf.data.Dataset.range(start_step, np.iinfo(np.int64).max)
+    if skipped:
+        left_out = tf.constant(sorted(skipped), tf.int64)
+        steps = steps.filter(lambda step: tf.reduce_all(step != left_out))
     address = config.data.service
     if address:
         dataset = service.distribute(
@@ -86,7 +96,7 @@ def make_train_dataset(
         # are deterministic, it makes its map sequential.
         dataset = steps.map(read_rows).prefetch(tf.data.AUTOTUNE)
         dataset = dataset.map(make_batch, num_parallel_calls=tf.data.AUTOTUNE)
-    report = _make_report(indices, dropped, preprocessor, batch_size, policy)
+    report = _make_report(indices, dropped, preprocessor, share.size, policy)
     return dataset.enumerate().map(report).prefetch(tf.data.AUTOTUNE)
 
 
@@ -98,6 +108,7 @@ def make_eval_dataset(
     batch_size: int,
     mask_images: bool = False,
     mask_texts: bool = False,
+    share: Share | None = None,
 ) -> tf.data.Dataset:
     """Makes batches of every row once, in order, with nothing random.
 
@@ -108,6 +119,8 @@ def make_eval_dataset(
         batch_size: rows of every batch; the last one is filled up with rows that
             have neither image nor text.
         mask_images, mask_texts: hide a modality, as if no row had it.
+        share: the rows of each batch to make, as one of several workers does; each
+            has as many batches. None: all.
 
     Returns:
         Batches of a dict: `spec.INPUTS`, `spec.INDEX` int64 [b] (-1: filled up) and
@@ -122,10 +135,11 @@ def make_eval_dataset(
     )
     all_indices = tf.constant(np.append(indices, -1))  # the last one: no row
     last = tf.constant(len(indices), tf.int64)
-    first_caption = tf.zeros([batch_size])
+    share = share or Share(0, batch_size)
+    first_caption = tf.zeros([share.size])
 
     def read_rows(step: tf.Tensor) -> tuple[Any, ...]:
-        positions = step * batch_size + tf.range(batch_size, dtype=tf.int64)
+        positions = step * batch_size + tf.range(*share, dtype=tf.int64)
         chosen = tf.where(positions < last, positions, -1)
         return chosen, rows.read(chosen, first_caption)
 

@@ -5,7 +5,7 @@ is masked, the row keeps the scores of what is left, and its status says so.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -16,6 +16,7 @@ from tf_multimodal.data.source import Source
 from tf_multimodal.models.image_text_classifier import ImageTextClassifier
 
 BATCH_SIZE = 64
+Predict = Callable[[keras.Model, dict[str, Any]], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +110,11 @@ def predict_batches(
 
 
 def predict_dataset(
-    model: ImageTextClassifier, source: Source, dataset: Any, max_image_px: int
+    model: ImageTextClassifier,
+    source: Source,
+    dataset: Iterable[Any],
+    max_image_px: int,
+    predict: Predict | None = None,
 ) -> Iterator[Predictions]:
     """Yields the predictions for batches of `pipeline.make_eval_dataset`.
 
@@ -118,12 +123,15 @@ def predict_dataset(
         source: the rows that the batches are of.
         dataset: the batches.
         max_image_px: the limit that they were made with, for the reasons.
+        predict: returns logits [b, classes] of a batch's inputs; None: Keras does.
     """
-    for batch in dataset:
-        inputs = batch[spec.INPUTS]
+    if predict is None:
         # Keras compiles this once a model. Not `model.predict_on_batch`: with a
         # preprocessor attached KerasHub would apply it a second time.
-        logits = keras.Model.predict_on_batch(model, inputs)
+        predict = keras.Model.predict_on_batch
+    for batch in dataset:
+        inputs = batch[spec.INPUTS]
+        logits = predict(model, inputs)
         index = batch[spec.INDEX].numpy()
         kept = index >= 0
         status = [spec.STATUSES[code] for code in batch[spec.STATUS].numpy()[kept]]
