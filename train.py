@@ -4,11 +4,13 @@
     python train.py --config=configs/manifest.py --config.data.manifest=pairs.csv
 
 Any setting of tf_multimodal/config.py can be given as --config.KEY=VALUE. The same
-command again goes on where it stopped.
+command again goes on where it stopped. Exit code 75: interrupted by a signal or by the
+loss of another worker; the same command goes on.
 """
 
 import os
 import pathlib
+import sys
 
 from absl import app, flags
 from ml_collections import config_flags
@@ -32,11 +34,21 @@ def main(argv: list[str]) -> None:
     name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
     workdir = WORKDIR.value or f"runs/{name}"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if config.distribution == "jax":
+        os.environ["KERAS_BACKEND"] = "jax"  # read when Keras is imported
     # TensorFlow takes seconds to import: --help and wrong flags should not wait.
     from tf_multimodal.training import run
+    from tf_multimodal.training.interruption import (
+        EXIT_INTERRUPTED,
+        Interrupted,
+        LostWorker,
+    )
 
     try:
         run.run(config, workdir)
+    except (Interrupted, LostWorker) as error:
+        print(error, file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
     except run.EXPECTED_ERRORS as error:
         exit_with_message(error)
     print(

@@ -12,6 +12,15 @@ import ml_collections
 
 MODALITIES = ("image", "text", "image_text")
 FUSIONS = ("late", "concat")
+DISTRIBUTIONS = ("none", "mirrored", "multiworker", "jax")
+# What may differ when a run goes on: none of it is part of the experiment.
+CHANGEABLE_KEYS = (
+    "distribution",
+    "model_shards",
+    "train.state_minutes",
+    "train.keep_states",
+    "train.max_rollbacks",
+)
 BAD_ROW_POLICIES = ("drop", "mask", "raise")
 IMAGE_ENCODINGS = ("path", "bytes", "base64")
 SOURCES = ("manifest", "folder", "webdataset", "records", "huggingface", "tfds.name")
@@ -39,6 +48,8 @@ def get_default_config() -> ml_collections.ConfigDict:
     config.dtype_policy = "auto"  # auto | float32 | mixed_bfloat16 | mixed_float16
     config.jit_compile = "auto"  # auto | on | off (XLA)
     config.cache_dir = "data"  # prepared data sets and downloaded weights
+    config.distribution = "none"  # none | mirrored | multiworker | jax
+    config.model_shards = 1  # jax: devices that the text encoder is split over
 
     config.data = data = ml_collections.ConfigDict()
     # Where the rows come from: exactly one of these, or a mixture of several.
@@ -137,6 +148,10 @@ def get_default_config() -> ml_collections.ConfigDict:
     train.class_weights = "none"  # none | balanced
     train.ema = 0.99  # decay of the weights' average per step; 0: off
     train.state_steps = 0  # steps between states; 0: one pass over the data
+    train.state_minutes = 0.0  # a state also every so many minutes; 0: off
+    train.keep_states = 2  # the last ones
+    train.max_rollbacks = 3  # times that a run goes back from a loss not finite
+    train.synchronized_batch_norm = True  # where there are several replicas
     train.eval_intervals = 1  # states between evaluations; 0: at the end only
     train.monitor = "accuracy"  # accuracy | macro_f1 | loss (validation)
     train.patience = 0  # evaluations without progress before it stops; 0: off
@@ -165,6 +180,7 @@ def validate_config(config: ml_collections.ConfigDict, has_rows: bool = False) -
     choices: dict[str, tuple[str, ...]] = {
         "dtype_policy": ("auto", "float32", "mixed_bfloat16", "mixed_float16"),
         "jit_compile": ("auto", "on", "off"),
+        "distribution": DISTRIBUTIONS,
         "data.bad_rows": BAD_ROW_POLICIES,
         "data.image_encoding": IMAGE_ENCODINGS,
         "data.compare_images": ("auto", "on", "off"),
@@ -209,7 +225,11 @@ def validate_config(config: ml_collections.ConfigDict, has_rows: bool = False) -
         "train.ema": (0, 0.99999),
         "train.clip_norm": (0, float("inf")),
         "train.patience": (0, float("inf")),
+        "model_shards": (1, float("inf")),
         "train.state_steps": (0, float("inf")),
+        "train.state_minutes": (0, float("inf")),
+        "train.keep_states": (1, float("inf")),
+        "train.max_rollbacks": (0, float("inf")),
         "train.eval_intervals": (0, float("inf")),
     }
     for key, (low, high) in ranges.items():
@@ -220,10 +240,12 @@ def validate_config(config: ml_collections.ConfigDict, has_rows: bool = False) -
             )
     if not has_rows:
         _check_sources(config)
-    if config.data.service and config.deterministic:
+    several = config.distribution in ("multiworker", "jax")
+    if config.data.service and (config.deterministic or several):
         raise ValueError(
-            "config.data.service makes batches in no fixed order, which "
-            "config.deterministic=True rules out. Unset one of them."
+            "config.data.service makes batches in no fixed order, which rules out "
+            "config.deterministic=True and config.distribution='multiworker' or "
+            "'jax'. Unset one of them."
         )
     if config.augment.drop_image + config.augment.drop_text > 1:
         raise ValueError(

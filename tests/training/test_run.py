@@ -2,16 +2,24 @@
 
 import dataclasses
 import json
-import shutil
+import types
 
 import keras
 import numpy as np
 import pytest
 
+from tf_multimodal.data import pipeline
 from tf_multimodal.data.run_format import RUN_FORMAT, RunFormatError
 from tf_multimodal.inference.predictor import Predictor
-from tf_multimodal.training import callbacks, run, state
+from tf_multimodal.training import run
+from tf_multimodal.training.distribution.devices import Devices
+from tf_multimodal.training.interval import Interval
+from tf_multimodal.training.plan import make_plan
+from tf_multimodal.training.rollback import NonFiniteLoss
 from tf_multimodal.training.run_directory import RunDirectory, RunDirectoryError
+from tf_multimodal.training.state.snapshot import StateVariables
+from tf_multimodal.training.state.store import StateStore
+from tf_multimodal.training.steps import Steps
 
 
 def read_lines(path):
@@ -34,7 +42,7 @@ def test_files_of_a_finished_run(trained, tiny_source):
     assert versions["keras"] == keras.__version__
     assert versions["data_fingerprint"] == tiny_source.compute_fingerprint()
     assert list((folder / "tensorboard").rglob("events*"))
-    assert [s.name for s in state.list_states(folder / "state")] == [
+    assert sorted(path.name for path in folder.glob("state/step_*")) == [
         "step_0000000012",
         "step_0000000018",
     ]
@@ -128,17 +136,17 @@ def test_a_run_goes_on_from_its_state(
 ):
     """Interrupted after two of three intervals, it ends as the whole run did."""
     whole, _ = trained
-    on_epoch_end = callbacks.Interval.on_epoch_end
+    on_epoch_end = Interval.on_epoch_end
 
     def interrupt(self, epoch, logs=None):
         on_epoch_end(self, epoch, logs)
         if epoch == 1:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(callbacks.Interval, "on_epoch_end", interrupt)
+    monkeypatch.setattr(Interval, "on_epoch_end", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run.run(tiny_config, tmp_path / "run", tiny_source)
-    monkeypatch.setattr(callbacks.Interval, "on_epoch_end", on_epoch_end)
+    monkeypatch.setattr(Interval, "on_epoch_end", on_epoch_end)
     # A line that a later, lost state had written.
     with open(tmp_path / "run" / "metrics.jsonl", "a") as file:
         file.write('{"step": 18, "loss": 99.0}\n')
@@ -150,46 +158,113 @@ def test_a_run_goes_on_from_its_state(
         assert line["loss"] == pytest.approx(expected["loss"], rel=0.02)
 
 
-def test_a_state_of_another_model_is_refused(trained, tmp_path):
+def test_a_state_of_another_model_is_refused(trained, tiny_config, tmp_path):
     folder, _ = trained
-    shutil.copytree(folder / "state", tmp_path / "state")
+    snapshot, _ = StateStore(
+        folder / "state", RunDirectory(folder).read_run_id()
+    ).read_newest()
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("adam", "mse")
+    model.backbone = types.SimpleNamespace(image_branch=None, text_branch=None)
+    variables = StateVariables(model, [], Devices())
     with pytest.raises(ValueError, match="state is of another model"):
-        state._read_arrays(
-            state.list_states(tmp_path / "state")[-1] / "variables.npz", []
-        )
+        variables.restore(snapshot)
 
 
-def test_a_loss_that_is_not_finite_ends_the_run(tiny_config, tiny_source, tmp_path):
-    config = tiny_config.copy_and_resolve_references()
+def diverge(config):
+    """A config whose loss is not finite after its first steps."""
+    config = config.copy_and_resolve_references()
     config.train.learning_rate = 1e38
     config.train.warmup_fraction = 0.0
     config.dtype_policy = "float32"
-    with pytest.raises(
-        callbacks.NonFiniteLoss, match=r"loss of step [1-6]: not finite. No state yet"
-    ):
+    return config
+
+
+def test_a_loss_that_is_never_finite_ends_the_run(
+    tiny_config, tiny_source, tmp_path, capsys
+):
+    config = diverge(tiny_config)
+    config.train.max_rollbacks = 2
+    with pytest.raises(NonFiniteLoss, match="gone back 2 times already") as error:
         run.run(config, tmp_path / "run", tiny_source)
+    assert "config.train.max_rollbacks" in str(error.value)
+    lines = read_lines(tmp_path / "run" / "rollbacks.jsonl")
+    assert [line["state_step"] for line in lines] == [0, 0]
+    skipped = [batch for line in lines for batch in line["skipped"]]
+    assert len(skipped) == len(set(skipped)) == 4
+    assert "Back to the state of step 0" in capsys.readouterr().out
+
+
+def test_a_blow_up_is_left_out_and_the_run_goes_on(
+    tiny_config, tiny_source, tmp_path, monkeypatch, capsys
+):
+    """The weights are spoilt by batch 8; it and the one before are not seen again."""
+    config = tiny_config.copy_and_resolve_references()
+    config.train.epochs = 2
+    count, spoilt, seen = Steps.on_train_batch_end, [], []
+
+    def spoil(self, batch, logs=None):
+        before = self._progress.batch
+        seen.append(before)
+        if before == 8:
+            spoilt.append(before)
+            logs = {**logs, "loss": float("nan")}
+        count(self, batch, logs)
+
+    monkeypatch.setattr(Steps, "on_train_batch_end", spoil)
+    run.run(config, tmp_path / "run", tiny_source)
+    assert "Back to the state of step 6; the batches 7, 8" in capsys.readouterr().out
+    assert seen == [*range(9), 6, *range(9, 14)] and spoilt == [8]
+    (line,) = read_lines(tmp_path / "run" / "rollbacks.jsonl")
+    assert line["skipped"] == [7, 8] and line["state_step"] == 6
+    assert [x["step"] for x in read_lines(tmp_path / "run" / "metrics.jsonl")] == [
+        6,
+        12,
+    ]
+    finished = json.loads((tmp_path / "run" / "finished.json").read_text())
+    assert finished["step"] == 12 and finished["batch"] == 14
+
+
+def test_the_batches_left_out_are_not_trained_on(
+    tiny_config, tiny_source, tmp_path, monkeypatch
+):
+    """What `skipped` leaves out of the data is what the steps count."""
+    (tmp_path / "run").mkdir()
+    made = pipeline.make_train_dataset
+    numbers = []
+
+    def remember(*args, **kwargs):
+        numbers.append((kwargs["start_step"], set(kwargs["skipped"])))
+        return made(*args, **kwargs)
+
+    monkeypatch.setattr(pipeline, "make_train_dataset", remember)
+    config = diverge(tiny_config)
+    config.train.max_rollbacks = 1
+    with pytest.raises(NonFiniteLoss):
+        run.run(config, tmp_path / "again", tiny_source)
+    (line,) = read_lines(tmp_path / "again" / "rollbacks.jsonl")
+    assert numbers == [(0, set()), (0, set(line["skipped"]))]
 
 
 def test_weights_that_are_not_finite_are_no_state(
     tiny_config, tiny_source, tmp_path, monkeypatch
 ):
     """The loss of a step is from before its update: the last one's is not seen."""
-    monkeypatch.setattr(
-        callbacks.StopAtNonFiniteLoss, "on_train_batch_end", lambda *a, **k: None
-    )
-    begin = callbacks.Interval.on_epoch_end
+    config = tiny_config.copy_and_resolve_references()
+    config.train.max_rollbacks = 0
+    check = Steps._check_weights
 
-    def spoil(self, epoch, logs=None):
-        if epoch == 1:
-            self.model.trainable_weights[0].assign(
-                np.full(self.model.trainable_weights[0].shape, np.nan)
-            )
-        begin(self, epoch, logs)
+    def spoil(self):
+        if self._progress.step == 12:
+            weight = self.model.trainable_weights[0]
+            weight.assign(np.full(weight.shape, np.nan))
+        check(self)
 
-    monkeypatch.setattr(callbacks.Interval, "on_epoch_end", spoil)
-    with pytest.raises(callbacks.NonFiniteLoss, match=r"step 12: .*step_0000000006"):
-        run.run(tiny_config, tmp_path / "run", tiny_source)
-    assert len(state.list_states(tmp_path / "run" / "state")) == 1
+    monkeypatch.setattr(Steps, "_check_weights", spoil)
+    with pytest.raises(NonFiniteLoss, match="weights after step 12: not finite"):
+        run.run(config, tmp_path / "run", tiny_source)
+    states = sorted(path.name for path in (tmp_path / "run").glob("state/step_*"))
+    assert states == ["step_0000000000", "step_0000000006"]
 
 
 def test_a_wrong_setting_does_not_burn_the_directory(
@@ -308,5 +383,5 @@ def test_plan(tiny_config, num_rows, changes, expected):
     config = tiny_config.copy_and_resolve_references().train
     config.batch_size = 32
     config.update(changes)
-    plan = run.make_plan(config, num_rows)
+    plan = make_plan(config, num_rows)
     assert (plan.interval, plan.total) == expected

@@ -15,7 +15,7 @@ from tf_multimodal.evaluation import metrics
 from tf_multimodal.evaluation.bootstrap import bootstrap_difference, bootstrap_mean
 from tf_multimodal.experiments.cross_validation import FoldPredictions
 from tf_multimodal.experiments.variants import Variant
-from tf_multimodal.training.run import make_plan
+from tf_multimodal.training.plan import make_plan
 
 PACKAGES = ("tensorflow", "keras", "keras-hub")
 Folds = dict[str, list[FoldPredictions]]

@@ -1,8 +1,8 @@
 """The files of a run: settings, versions, class names and splits."""
 
+import hashlib
 import importlib.metadata
 import json
-import os
 import pathlib
 import platform
 import shutil
@@ -15,8 +15,11 @@ from tf_multimodal.data.atomic_file import write_text
 from tf_multimodal.data.run_format import RUN_FORMAT, check_run_format
 from tf_multimodal.data.source import Source
 from tf_multimodal.data.splits_file import pin_splits, write_splits
+from tf_multimodal.training.run_lock import HOLDER, LOCK
 
 PACKAGES = ("tf_multimodal", "tensorflow", "tensorflow-text", "keras", "keras-hub")
+
+FIRST_STATE = "step_0000000000"  # of a run that has not done a step
 
 
 class RunDirectoryError(ValueError):
@@ -37,44 +40,53 @@ class RunDirectory:
         self.labels = self.path / "labels.txt"
         self.splits = self.path / "splits.csv"
         self.best = self.path / "best"
-        self.old_best = self.path / ".old_best"
         self.state = self.path / "state"
         self.metrics = self.path / "metrics.jsonl"
         self.timing = self.path / "timing.jsonl"
         self.dropped = self.path / "dropped.jsonl"
         self.tensorboard = self.path / "tensorboard"
+        self.rollbacks = self.path / "rollbacks.jsonl"
         self.finished = self.path / "finished.json"
 
-    def claim(self, config: ml_collections.ConfigDict) -> None:
-        """Writes the config, or checks that the run there has the same one.
-
-        A run that ended before its first state, over a wrong setting as a rule,
-        has nothing to lose: it is begun anew with the config as it is now. A key
-        that the stored config lacks, being older, has its default.
+    def check(self, config: ml_collections.ConfigDict) -> None:
+        """Checks that the directory is free, or holds the run of this config.
 
         Raises:
             RunDirectoryError: another config was begun here or one that cannot be
                 read, or the directory holds files that are not a run's.
         """
-        text = config_lib.to_json(config)
         if self.config.exists():
             conflict = self._find_conflict(config)
-            if not conflict:
-                return
-            if self._is_begun():
+            if conflict and self._is_begun():
                 raise RunDirectoryError(conflict)
-            for path in (self.versions, self.labels, self.splits, self.dropped):
-                path.unlink(missing_ok=True)
-            shutil.rmtree(self.state, ignore_errors=True)
-            write_text(self.config, text)
-            return
-        if self.path.exists() and any(self.path.iterdir()):
+        elif self.path.exists() and any(
+            path.name not in (LOCK, HOLDER) for path in self.path.iterdir()
+        ):
             raise RunDirectoryError(
                 f"{self.path} is not empty and holds no run (no experiment.json). "
                 "Choose another --workdir."
             )
+
+    def claim(self, config: ml_collections.ConfigDict) -> None:
+        """Writes the config, or checks that the run there has the same one.
+
+        A run that ended before its first steps, over a wrong setting as a rule, has
+        nothing to lose: it is begun anew with the config as it is now. A key that
+        the stored config lacks, being older, has its default; `CHANGEABLE_KEYS` may
+        differ.
+
+        Raises:
+            RunDirectoryError: as `check`.
+        """
+        self.check(config)
+        if self.config.exists():
+            if not self._find_conflict(config):
+                return
+            for path in (self.versions, self.labels, self.splits, self.dropped):
+                path.unlink(missing_ok=True)
+            shutil.rmtree(self.state, ignore_errors=True)
         self.path.mkdir(parents=True, exist_ok=True)
-        write_text(self.config, text)
+        write_text(self.config, config_lib.to_json(config))
 
     def write_description(self, source: Source) -> Source:
         """Writes versions, class names and splits; on resuming, checks them.
@@ -109,11 +121,6 @@ class RunDirectory:
         write_text(self.versions, json.dumps(versions, indent=2) + "\n")
         return source
 
-    def repair(self) -> None:
-        """Puts back the best weights if a kill fell between moving old and new."""
-        if self.old_best.exists() and not self.best.exists():
-            os.replace(self.old_best, self.best)
-
     def _find_conflict(self, config: ml_collections.ConfigDict) -> str:
         """Returns how the stored config differs; empty where it does not."""
         try:
@@ -124,7 +131,11 @@ class RunDirectory:
                 "by another version of the project: go on with that version, or "
                 "choose another --workdir."
             )
-        lines = config_lib.list_differences(stored, config)
+        lines = [
+            line
+            for line in config_lib.list_differences(stored, config)
+            if line.partition(":")[0] not in config_lib.CHANGEABLE_KEYS
+        ]
         if not lines:
             return ""
         return (
@@ -136,16 +147,38 @@ class RunDirectory:
     def _is_begun(self) -> bool:
         """Whether there is a state, or a part of an ablation, to go on from."""
         kept = ("state/step_*", "predictions_*/*.npz", "runs/*/state/step_*")
-        return any(True for pattern in kept for _ in self.path.glob(pattern))
+        found = (path for pattern in kept for path in self.path.glob(pattern))
+        return any(path.name != FIRST_STATE for path in found)
 
-    def cut_logs(self, step: int) -> None:
-        """Removes the lines of later steps, which a resumed run writes again."""
+    def read_run_id(self) -> str:
+        """Returns what tells the states of this run from those of others."""
+        config = json.loads(self.config.read_text(encoding="utf-8"))
+        for key in config_lib.CHANGEABLE_KEYS:
+            *folders, name = key.split(".")
+            found = config
+            for folder in folders:
+                found = found[folder]
+            found.pop(name, None)
+        versions = json.loads(self.versions.read_text(encoding="utf-8"))
+        text = json.dumps([config, versions["data_fingerprint"]], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def read_logs(self) -> dict[str, bytes]:
+        """Returns the content of the logs that a state keeps, by name."""
+        logs = (path for path in (self.metrics, self.timing) if path.exists())
+        return {path.name: path.read_bytes() for path in logs}
+
+    def restore_logs(self, logs: dict[str, bytes]) -> None:
+        """Puts the logs back to what they were at a state.
+
+        Args:
+            logs: as `read_logs` returned them.
+        """
         for path in (self.metrics, self.timing):
-            if not path.exists():
-                continue
-            lines = path.read_text(encoding="utf-8").splitlines()
-            kept = [line for line in lines if json.loads(line)["step"] <= step]
-            write_text(path, "".join(line + "\n" for line in kept))
+            if path.name in logs:
+                write_text(path, logs[path.name].decode())
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _read_version(name: str) -> str:

@@ -1,0 +1,1 @@
+"""Over what devices and processes a run is spread."""
