@@ -104,48 +104,89 @@ def test_the_default_config_learns_from_real_pairs(run_command, tmp_path):
     assert line["val_accuracy"] > 0.3  # the largest class is 0.16 of the pairs
 
 
-def test_a_killed_run_ends_as_the_whole_one(run_command, cache, tmp_path):
-    """Bit for bit, with op determinism, wherever the kill falls."""
+@pytest.fixture(scope="module")
+def make_command(cache, tmp_path_factory):
+    """Makes a command that trains, bit-equal in each run, in a directory."""
+    folder = tmp_path_factory.mktemp("killed_runs")
 
-    def command(name):
-        return [
+    def make(name):
+        return folder / name, [
             "train.py",
             "--config=configs/tiny.py",
-            f"--workdir={tmp_path / name}",
+            f"--workdir={folder / name}",
             f"--config.cache_dir={cache}",
             "--config.deterministic=True",
             "--config.train.epochs=6",
             "--config.train.eval_intervals=2",
         ]
 
-    run_command(*command("whole"))
+    return make
+
+
+@pytest.fixture(scope="module")
+def whole(run_command, make_command):
+    """The run that nothing happens to."""
+    folder, command = make_command("whole")
+    run_command(*command)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 75)]
+)
+def test_a_killed_run_ends_as_the_whole_one(
+    run_command, make_command, whole, number, code
+):
+    """Bit for bit, with op determinism, wherever the kill falls."""
+    folder, command = make_command(number.name)
     process = subprocess.Popen(
-        [sys.executable, *command("killed")],
+        [sys.executable, *command],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     deadline = time.monotonic() + 300
-    while not list((tmp_path / "killed" / "state").glob("step_*")):
+    while not list(folder.glob("state/step_*[1-9]*")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (tmp_path / "killed" / "finished.json").exists()
-    output = run_command(*command("killed")).stdout
+    process.send_signal(number)
+    _, errors = process.communicate()
+    assert process.returncode == code
+    assert ("its state is written" in errors) == (number == signal.SIGTERM)
+    assert not (folder / "finished.json").exists()
+    output = run_command(*command).stdout
     assert "Going on from the state of step" in output
     for name in ("metrics.jsonl", "finished.json"):
-        whole, killed = ((tmp_path / run / name) for run in ("whole", "killed"))
-        assert whole.read_text() == killed.read_text()
+        assert (folder / name).read_text() == (whole / name).read_text()
     import numpy as np
 
     last = "state/step_0000000066/variables.npz"
-    with (
-        np.load(tmp_path / "whole" / last) as whole,
-        np.load(tmp_path / "killed" / last) as killed,
-    ):
-        assert all(np.array_equal(whole[k], killed[k]) for k in whole.files)
+    with np.load(whole / last) as expected, np.load(folder / last) as found:
+        assert all(np.array_equal(expected[k], found[k]) for k in expected.files)
+
+
+def test_two_processes_on_one_directory(run_command, make_command):
+    folder, command = make_command("two")
+    process = subprocess.Popen(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 300
+        while not (folder / "experiment.json").exists():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGSTOP)  # it must not end before the other looks
+        errors = run_command(*command, expect=1).stderr
+        assert f"Another process is at the run in {folder}: process" in errors
+        assert f"process {process.pid} on" in errors and "Traceback" not in errors
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_the_wheel_holds_every_part(run_command, tmp_path):

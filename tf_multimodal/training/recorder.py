@@ -1,17 +1,21 @@
 """Writes what a run leaves behind as it goes: logs, best weights, states."""
 
+import contextlib
 import json
 import os
 import pathlib
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+
+import tensorflow as tf
 
 from tf_multimodal.training.distribution.devices import Devices
 from tf_multimodal.training.event_log import EventLog, cut_events
 from tf_multimodal.training.run_directory import RunDirectory
 from tf_multimodal.training.state.progress import Progress
 from tf_multimodal.training.state.snapshot import StateVariables
+from tf_multimodal.training.state.store import StateError
 from tf_multimodal.training.state.writer import StateWriter
 
 
@@ -56,10 +60,11 @@ class Recorder:
         """
         if not self._devices.is_chief:
             return
-        _append(self._directory.metrics, line)
-        _append(self._directory.timing, timing)
         values = {k: v for k, v in line.items() if k not in ("step", "epoch")}
-        self._events.write(int(line["epoch"]) - 1, values)
+        with _explain(self._directory.path):
+            _append(self._directory.metrics, line)
+            _append(self._directory.timing, timing)
+            self._events.write(int(line["epoch"]) - 1, values)
 
     def restore_logs(self, logs: dict[str, bytes], first_epoch: int) -> None:
         """Puts all that `log` writes back to what it was at a state.
@@ -95,7 +100,8 @@ class Recorder:
         if self._devices.is_chief:
             self._writer.wait()  # it may still be moving the last one
             shutil.rmtree(self._staging, ignore_errors=True)
-            self._save_preset(str(self._staging))
+            with _explain(self._staging):
+                self._save_preset(str(self._staging))
 
     def wait(self) -> None:
         """Waits until all states are durable."""
@@ -113,6 +119,18 @@ class Recorder:
     @property
     def _staging(self) -> pathlib.Path:
         return self._directory.state / ".best"
+
+
+@contextlib.contextmanager
+def _explain(path: pathlib.Path) -> Iterator[None]:
+    """Tells that nothing is lost where the disk is full."""
+    try:
+        yield
+    except (OSError, RuntimeError, tf.errors.OpError) as error:
+        raise StateError(
+            f"{path} cannot be written: {error}. The states stay as they are. Mend it, "
+            "free some space as a rule, and give the same command again."
+        ) from error
 
 
 def _append(path: pathlib.Path, line: dict[str, float]) -> None:
