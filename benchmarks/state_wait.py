@@ -50,7 +50,8 @@ def main(argv: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         run.run(config, folder)
     print(
-        f"\n{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; "
+        f"\n{platform.machine()}, {os.cpu_count()} cores, "
+        f"load {os.getloadavg()[0]:.1f}; "
         f"Python {platform.python_version()}, {len(written)} states\n"
     )
     print("| milliseconds | median | longest |\n|---|---:|---:|")

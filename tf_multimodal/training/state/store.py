@@ -70,9 +70,8 @@ class StateStore:
             folder.replace_folder(partial, self.root / name)
             write_text(self.root / NEWEST, checksums.seal({"name": name}))
         except OSError as error:
+            shutil.rmtree(partial, ignore_errors=True)  # so much is free again
             raise self._explain(error, snapshot) from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
         self._intact.add(name)
         self._remove_old()
 
