@@ -8,6 +8,7 @@ command again goes on where it stopped. Exit code 75: interrupted by a signal or
 loss of another worker; the same command goes on.
 """
 
+import importlib.util
 import os
 import pathlib
 import sys
@@ -35,6 +36,10 @@ def main(argv: list[str]) -> None:
     workdir = WORKDIR.value or f"runs/{name}"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if config.distribution == "jax":
+        if not importlib.util.find_spec("jax"):
+            sys.exit(
+                "config.distribution='jax' needs JAX: pip install 'tf_multimodal[jax]'"
+            )
         os.environ["KERAS_BACKEND"] = "jax"  # read when Keras is imported
     # TensorFlow takes seconds to import: --help and wrong flags should not wait.
     from tf_multimodal.training import run

@@ -53,6 +53,8 @@ def test_jit_compile(monkeypatch):
     fake_gpus(monkeypatch, (9, 0))
     assert precision.choose_jit_compile("auto", make_model(True))[0] is True
     assert precision.choose_jit_compile("auto", make_model(True), True)[0] is False
+    jit, why = precision.choose_jit_compile("auto", make_model(True), num_replicas=2)
+    assert jit is False and "several replicas" in why
     jit, why = precision.choose_jit_compile("auto", make_model(False))
     assert jit is False and "tall" in why
     assert precision.choose_jit_compile("off", make_model(True))[0] is False

@@ -46,7 +46,7 @@ class Validation:
         indices: np.ndarray,
         batch_size: int,
         share: Share | None = None,
-        predict: predictions.Predict | None = None,
+        predict: predictions.Predict = predictions.predict_logits,
         gather: Callable[[bytes], list[bytes]] | None = None,
         check: Callable[[], None] | None = None,
     ) -> None:

@@ -109,12 +109,26 @@ def predict_batches(
     return predict_dataset(model, source, dataset, preprocessor.max_image_px)
 
 
+def predict_logits(model: keras.Model, inputs: dict[str, Any]) -> np.ndarray:
+    """Returns logits [b, classes] of a batch, on one device.
+
+    Args:
+        model: may have its preprocessor attached.
+        inputs: tensors or arrays by key of `spec`.
+    """
+    # Keras compiles this once a model. Not `model.predict_on_batch`: with a
+    # preprocessor attached KerasHub would apply it a second time. As arrays: other
+    # backends do not take TensorFlow's tensors.
+    arrays = {key: np.asarray(value) for key, value in inputs.items()}
+    return keras.Model.predict_on_batch(model, arrays)
+
+
 def predict_dataset(
     model: ImageTextClassifier,
     source: Source,
     dataset: Iterable[Any],
     max_image_px: int,
-    predict: Predict | None = None,
+    predict: Predict = predict_logits,
 ) -> Iterator[Predictions]:
     """Yields the predictions for batches of `pipeline.make_eval_dataset`.
 
@@ -123,12 +137,8 @@ def predict_dataset(
         source: the rows that the batches are of.
         dataset: the batches.
         max_image_px: the limit that they were made with, for the reasons.
-        predict: returns logits [b, classes] of a batch's inputs; None: Keras does.
+        predict: returns logits [b, classes] of a batch's inputs.
     """
-    if predict is None:
-        # Keras compiles this once a model. Not `model.predict_on_batch`: with a
-        # preprocessor attached KerasHub would apply it a second time.
-        predict = keras.Model.predict_on_batch
     for batch in dataset:
         inputs = batch[spec.INPUTS]
         logits = predict(model, inputs)

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 import keras_hub
-from keras import ops
+from keras.src.utils.backend_utils import DynamicBackend
 from keras_hub.src.utils.tensor_utils import preprocessing_function
 
 from tf_multimodal.data import spec
@@ -12,6 +12,8 @@ from tf_multimodal.data.tokenizer import WordPieceTokenizer
 from tf_multimodal.models.image_text_backbone import ImageTextBackbone
 
 TEXT = "text"  # string [b], the key of the raw text
+# TensorFlow makes the batches, whatever backend the model runs on.
+ops = DynamicBackend("tensorflow")
 
 
 @keras.saving.register_keras_serializable(package="tf_multimodal")
@@ -104,7 +106,7 @@ class ImageTextClassifierPreprocessor(keras_hub.models.Preprocessor):
         return {
             spec.TOKEN_IDS: token_ids,
             spec.PADDING_MASK: padding_mask,
-            spec.SEGMENT_IDS: ops.zeros_like(token_ids),
+            spec.SEGMENT_IDS: ops.numpy.zeros_like(token_ids),
         }
 
     @preprocessing_function
@@ -129,11 +131,13 @@ class ImageTextClassifierPreprocessor(keras_hub.models.Preprocessor):
             images = self.convert_images(x[spec.IMAGES])
             batch = ops.shape(images)[:-3]
             present = x.get(spec.HAS_IMAGE)
-            present = ops.ones(batch, "bool") if present is None else present
+            present = ops.numpy.ones(batch, "bool") if present is None else present
         else:
             batch = ops.shape(x[TEXT])
-            images = ops.zeros((*batch, *(self.image_size or (1, 1)), 3), "float32")
-            present = ops.zeros(batch, "bool")
+            images = ops.numpy.zeros(
+                (*batch, *(self.image_size or (1, 1)), 3), "float32"
+            )
+            present = ops.numpy.zeros(batch, "bool")
         return {spec.IMAGES: images, spec.HAS_IMAGE: present}
 
     def _prepare_text(self, x: dict[str, Any]) -> dict[str, Any]:
@@ -142,7 +146,7 @@ class ImageTextClassifierPreprocessor(keras_hub.models.Preprocessor):
         else:
             batch = ops.shape(x[spec.IMAGES])[:-3]
             tokens = {
-                name: ops.broadcast_to(value, (*batch, self.sequence_length))
+                name: ops.numpy.broadcast_to(value, (*batch, self.sequence_length))
                 for name, value in self.tokenize("").items()
             }
         # A text without a word is [CLS] [SEP]: its third place is padding.

@@ -76,6 +76,12 @@ class Encoder(keras.layers.Layer):
         active = bool(training) and self.trainable and self.encoder.trainable
         return _select_states(self.encoder(inputs, training=active))
 
+    def compute_output_spec(self, inputs: Any, training: bool | None = None) -> Any:
+        # By layer: JAX cannot trace a call with two unknown sides, batch and tokens.
+        if self.space_to_depth > 1:
+            inputs = fold_pixels(inputs, self.space_to_depth)
+        return _select_states(self.encoder.compute_output_spec(inputs))
+
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),

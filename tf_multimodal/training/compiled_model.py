@@ -47,7 +47,7 @@ def build_compiled_model(
     _describe_weights(config.model, model)
     devices.prepare_model(model, config)
     jit_compile, why = precision.choose_jit_compile(
-        config.jit_compile, model, config.deterministic
+        config.jit_compile, model, config.deterministic, devices.num_replicas
     )
     print(f"XLA: {'on' if jit_compile else 'off'} ({why}).")
     model.compile(

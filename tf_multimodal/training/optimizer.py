@@ -37,7 +37,7 @@ class AveragingAdamW(keras.optimizers.AdamW):
             for v in variables
         ]
         for average, variable in zip(self.averages, variables, strict=True):
-            average.assign(variable)
+            average.assign(ops.copy(variable))  # JAX: no buffer of its own otherwise
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> Any:
         result = super().apply(grads, trainable_variables)
@@ -59,7 +59,7 @@ class AveragingAdamW(keras.optimizers.AdamW):
         for average, variable in zip(
             self.averages, self._trainable_variables, strict=True
         ):
-            value = ops.convert_to_numpy(variable)
+            value = ops.copy(variable)
             variable.assign(average)
             average.assign(value)
 

@@ -17,11 +17,10 @@ def choose_dtype_policy(setting: str) -> tuple[str, str]:
     """
     if setting != "auto":
         return setting, "config.dtype_policy"
-    gpus = tf.config.list_physical_devices("GPU")
+    gpus = _list_gpus()
     if gpus:
-        details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
-        names = ", ".join(str(d.get("device_name", "GPU")) for d in details)
-        if all(d.get("compute_capability", (0, 0)) >= (8, 0) for d in details):
+        names = ", ".join(name for name, _ in gpus)
+        if all(capability >= (8, 0) for _, capability in gpus):
             return "mixed_bfloat16", f"{names} computes in bfloat16"
         return "mixed_float16", f"{names} has no bfloat16; the loss is scaled"
     flags = _read_cpu_flags()
@@ -32,7 +31,10 @@ def choose_dtype_policy(setting: str) -> tuple[str, str]:
 
 
 def choose_jit_compile(
-    setting: str, model: keras.Model, deterministic: bool = False
+    setting: str,
+    model: keras.Model,
+    deterministic: bool = False,
+    num_replicas: int = 1,
 ) -> tuple[bool, str]:
     """Returns whether XLA compiles the training step, and the reason.
 
@@ -43,6 +45,7 @@ def choose_jit_compile(
         setting: `config.jit_compile`; `auto` looks at the devices and the layers.
         model: the model to train.
         deterministic: whether op determinism is on.
+        num_replicas: of the model.
 
     Raises:
         ValueError: `on`, but a layer cannot be compiled.
@@ -61,6 +64,10 @@ def choose_jit_compile(
                 f"XLA here: {', '.join(blocking)}. Set it to 'auto' or 'off'."
             )
         return True, "config.jit_compile"
+    if keras.backend.backend() == "jax":
+        return True, "JAX is slow without"
+    if num_replicas > 1:
+        return False, "several replicas: TensorFlow's collectives stay outside of XLA"
     if not tf.config.list_physical_devices("GPU"):
         return False, "on a CPU XLA is slower than TensorFlow's own kernels"
     if blocking:
@@ -68,6 +75,26 @@ def choose_jit_compile(
     if deterministic:
         return False, "op determinism is on"
     return True, "a GPU, and every layer can be compiled"
+
+
+def _list_gpus() -> list[tuple[str, tuple[int, ...]]]:
+    """Returns the name and the CUDA compute capability of each GPU."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return [
+            (gpu.device_kind, tuple(map(int, gpu.compute_capability.split("."))))
+            for gpu in jax.local_devices()
+            if gpu.platform == "gpu"
+        ]
+    details = [
+        tf.config.experimental.get_device_details(gpu)
+        for gpu in tf.config.list_physical_devices("GPU")
+    ]
+    return [
+        (str(d.get("device_name", "GPU")), d.get("compute_capability", (0, 0)))
+        for d in details
+    ]
 
 
 def _read_cpu_flags() -> set[str]:

@@ -75,8 +75,18 @@ def _train(
     print(f"Config:\n{config_lib.to_json(config)}", end="")
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
-    rows = load_source(config) if source is None else source
+        # It joins additions into sums of three and more, whose order TensorFlow leaves
+        # open even so.
+        tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})
+    rows = _load_rows(config, devices) if source is None else source
     devices.run_on_chief(lambda: directory.write_description(rows))
     rows = directory.write_description(rows)  # checks them by now
     keras.utils.set_random_seed(config.seed)
     Trainer(config, directory, rows, devices, interruption).train()
+
+
+def _load_rows(config: ml_collections.ConfigDict, devices: Devices) -> Source:
+    """Loads the source, on the chief first: what it prepares, the others find."""
+    loaded: list[Source] = []
+    devices.run_on_chief(lambda: loaded.append(load_source(config)))
+    return loaded[0] if loaded else load_source(config)

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from tf_multimodal.data.share import Share
+from tf_multimodal.inference.predictions import predict_logits
 
 FAILED, DONE = b"failed ", b"done"
 
@@ -96,8 +97,7 @@ class Devices:
 
     def predict(self, model: keras.Model, inputs: Any) -> np.ndarray:
         """Returns logits [b, classes] of this worker's rows."""
-        # Not the task's own: with a preprocessor attached it would apply it again.
-        return keras.Model.predict_on_batch(model, inputs)
+        return predict_logits(model, inputs)
 
     def read(self, variables: Sequence[Any]) -> list[np.ndarray]:
         """Returns copies of the variables' values; collective."""
