@@ -6,6 +6,8 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+from tf_multimodal.data.atomic_file import write_text
+
 Checksums = dict[str, dict[str, Any]]  # file name: {"bytes": ..., "sha256": ...}
 SELF = "sha256"
 
@@ -44,13 +46,14 @@ def find_damage(folder: pathlib.Path, expected: Checksums) -> str:
     return ""
 
 
-def seal(values: Mapping[str, Any]) -> str:
-    """Returns values as JSON with a checksum of their own."""
-    return json.dumps({**values, SELF: _hash(values)}, indent=1) + "\n"
+def write_sealed(path: pathlib.Path, values: Mapping[str, Any]) -> None:
+    """Writes values as JSON with a checksum of them and of the file's name."""
+    sealed = {**values, SELF: _hash(path.name, values)}
+    write_text(path, json.dumps(sealed, indent=1) + "\n")
 
 
-def unseal(path: pathlib.Path) -> dict[str, Any]:
-    """Reads what `seal` wrote.
+def read_sealed(path: pathlib.Path) -> dict[str, Any]:
+    """Reads what `write_sealed` wrote.
 
     Raises:
         ValueError: it was damaged; the message names the file.
@@ -58,12 +61,13 @@ def unseal(path: pathlib.Path) -> dict[str, Any]:
     """
     try:
         values = json.loads(path.read_bytes())
-        if values.pop(SELF) == _hash(values):
+        if values.pop(SELF) == _hash(path.name, values):
             return values
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
     raise ValueError(f"{path} has other content than was written")
 
 
-def _hash(values: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+def _hash(name: str, values: Mapping[str, Any]) -> str:
+    text = json.dumps([name, values], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -7,7 +7,6 @@ import shutil
 
 import numpy as np
 
-from tf_multimodal.data.atomic_file import write_text
 from tf_multimodal.training.state import checksums, folder
 from tf_multimodal.training.state.arrays import read_arrays, write_arrays
 from tf_multimodal.training.state.progress import Progress
@@ -40,7 +39,7 @@ class StateStore:
         self._best: str | None = None  # of the state that was last written or read
         self._shared: dict[str, checksums.Checksums] = {}
         self._frozen_dtypes: dict[str, str] = {}
-        self._intact: set[str] = set()
+        self._damaged: set[str] = set()  # names of states
 
     def list_states(self) -> list[pathlib.Path]:
         """Returns the states' folders, the oldest first."""
@@ -66,13 +65,12 @@ class StateStore:
                 self._take_best(best, f"{BEST}{snapshot.progress.step:010d}")
             self._write_files(partial, snapshot)
             folder.sync_folder(partial)
-            self._put_damaged_aside(name)
+            self._put_damaged_aside()
             folder.replace_folder(partial, self.root / name)
-            write_text(self.root / NEWEST, checksums.seal({"name": name}))
+            checksums.write_sealed(self.root / NEWEST, {"name": name})
         except OSError as error:
             shutil.rmtree(partial, ignore_errors=True)  # so much is free again
             raise self._explain(error, snapshot) from error
-        self._intact.add(name)
         self._remove_old()
 
     def read_newest(self) -> tuple[Snapshot | None, list[str]]:
@@ -90,6 +88,7 @@ class StateStore:
             try:
                 return self._read(path), reasons
             except (ValueError, OSError) as error:
+                self._damaged.add(path.name)
                 reasons.append(f"The state {path} cannot be used: {error}.")
         if not reasons:
             return None, []
@@ -118,9 +117,9 @@ class StateStore:
         Raises:
             StateError: the disk is full or cannot be written.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
         partial = self.root / (PARTIAL + FROZEN)
         try:
+            self.root.mkdir(parents=True, exist_ok=True)
             dtypes = write_arrays(partial, arrays)
             folder.sync(partial)
             partial.replace(self.root / FROZEN)
@@ -129,6 +128,8 @@ class StateStore:
                 f"The frozen weights cannot be written to {self.root}: {error}. Free "
                 "some space, and give the same command again."
             ) from error
+        finally:
+            partial.unlink(missing_ok=True)
         self._shared[FROZEN] = {FROZEN: checksums.compute_checksum(self.root / FROZEN)}
         self._frozen_dtypes = dtypes
 
@@ -151,6 +152,7 @@ class StateStore:
         prefix = f"{self._best}/"
         own = {name.removeprefix(prefix): value for name, value in expected.items()}
         if not checksums.find_damage(target, own):
+            shutil.rmtree(folder.get_former(target), ignore_errors=True)  # of a kill
             return
         partial = target.with_name(PARTIAL + target.name)
         try:
@@ -187,8 +189,7 @@ class StateStore:
             "files": checksums.compute_checksums(partial),
             "shared": shared,
         }
-        sealed = checksums.seal(description)
-        (partial / CHECKSUMS).write_text(sealed, encoding="utf-8")
+        checksums.write_sealed(partial / CHECKSUMS, description)
 
     def _read(self, path: pathlib.Path) -> Snapshot:
         """Reads a state.
@@ -197,17 +198,17 @@ class StateStore:
             ValueError: it is not what was written, or not of this run.
             OSError: a file cannot be read.
         """
-        description = checksums.unseal(path / CHECKSUMS)
+        description = checksums.read_sealed(path / CHECKSUMS)
         if description["format"] != FORMAT:
             raise ValueError(
                 f"it has the format {description['format']}, this version of the "
                 f"project reads {FORMAT}"
             )
         if description["run"] != self._run:
-            raise ValueError("it is the state of another run")
+            raise ValueError(f"{path / CHECKSUMS} is of the state of another run")
         step = description["step"]
         if not path.name.endswith(f"{PREFIX}{step:010d}"):
-            raise ValueError(f"it is the state of step {step}")
+            raise ValueError(f"{path / CHECKSUMS} is of the state of step {step}")
         damage = checksums.find_damage(path, description["files"])
         damage = damage or checksums.find_damage(self.root, description["shared"])
         if damage:
@@ -215,7 +216,6 @@ class StateStore:
         self._best = description["best"]
         self._frozen_dtypes = description["frozen_dtypes"]
         self._remember_shared(description["shared"])
-        self._intact.add(path.name)
         progress = json.loads((path / PROGRESS).read_text(encoding="utf-8"))
         return Snapshot(
             Progress(**progress),
@@ -244,23 +244,26 @@ class StateStore:
     def _find_missing(self) -> list[str]:
         """Returns a line if the newest state that was written is gone."""
         try:
-            name = checksums.unseal(self.root / NEWEST)["name"]
+            name = checksums.read_sealed(self.root / NEWEST)["name"]
         except FileNotFoundError:
             return []
         except (ValueError, OSError) as error:
             return [f"{error}; whether the newest state is missing is not known."]
-        newest = max((path.name for path in self.list_states()), default="")
-        if newest >= name:
+        names = (
+            path.name.removeprefix(folder.FORMER) for path in self._list_candidates()
+        )
+        if max(names, default="") >= name:
             return []
         return [f"The state {self.root / name} is missing: it was written."]
 
-    def _put_damaged_aside(self, name: str) -> None:
-        """Keeps what the run did not go on from out of the way of what it writes."""
+    def _put_damaged_aside(self) -> None:
+        """Keeps damaged states where they count as none of the last K."""
         for path in self.list_states():
-            if path.name >= name and path.name not in self._intact:
+            if path.name in self._damaged:
                 target = path.with_name(DAMAGED + path.name)
                 shutil.rmtree(target, ignore_errors=True)
                 path.replace(target)
+        self._damaged.clear()
 
     def _remove_old(self) -> None:
         states = self.list_states()
@@ -283,7 +286,7 @@ class StateStore:
 
     def _explain(self, error: OSError, snapshot: Snapshot) -> StateError:
         needed = sum(array.nbytes for array in snapshot.arrays.values())
-        states = self.list_states()
+        states = [p for p in self.list_states() if p.name not in self._damaged]
         last = f"The last good one is {states[-1]}." if states else "There is none yet."
         return StateError(
             f"The state of step {snapshot.progress.step} cannot be written to "
@@ -295,7 +298,7 @@ class StateStore:
 
 def _read_best(path: pathlib.Path) -> str | None:
     try:
-        return checksums.unseal(path / CHECKSUMS)["best"]
+        return checksums.read_sealed(path / CHECKSUMS)["best"]
     except (ValueError, OSError):
         return None
 
