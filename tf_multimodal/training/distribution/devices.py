@@ -8,7 +8,6 @@ import keras
 import numpy as np
 
 from tf_multimodal.data.share import Share
-from tf_multimodal.inference.predictions import predict_logits
 
 FAILED, DONE = b"failed ", b"done"
 
@@ -97,7 +96,10 @@ class Devices:
 
     def predict(self, model: keras.Model, inputs: Any) -> np.ndarray:
         """Returns logits [b, classes] of this worker's rows."""
-        return predict_logits(model, inputs)
+        # As arrays: JAX does not take TensorFlow's tensors. Not the task's own method:
+        # with a preprocessor attached it would apply it again.
+        arrays = {key: np.asarray(value) for key, value in inputs.items()}
+        return keras.Model.predict_on_batch(model, arrays)
 
     def read(self, variables: Sequence[Any]) -> list[np.ndarray]:
         """Returns copies of the variables' values; collective."""
