@@ -98,7 +98,7 @@ class Devices:
         """Returns logits [b, classes] of this worker's rows."""
         # As arrays: JAX does not take TensorFlow's tensors. Not the task's own method:
         # with a preprocessor attached it would apply it again.
-        arrays = {key: np.asarray(value) for key, value in inputs.items()}
+        arrays = keras.tree.map_structure(np.asarray, inputs)
         return keras.Model.predict_on_batch(model, arrays)
 
     def read(self, variables: Sequence[Any]) -> list[np.ndarray]:
