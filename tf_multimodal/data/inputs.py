@@ -112,7 +112,7 @@ def _make_inputs(
         x = {spec.IMAGES: pixels, spec.HAS_IMAGE: image_status == _OK}
     if preprocessor.modalities != "image":
         texts, text_status = row_status.check_texts(texts)
-        x |= _make_text_inputs(texts, preprocessor)
+        x |= make_text_inputs(texts, preprocessor)
     return x, row_status.combine(image_status, text_status, find_input(x))
 
 
@@ -133,7 +133,13 @@ def _make_augmentation(
     return transform
 
 
-def _make_text_inputs(texts: tf.Tensor, preprocessor: Any) -> Inputs:
+def make_text_inputs(texts: tf.Tensor, preprocessor: Any) -> Inputs:
+    """Makes the part of a model's inputs that comes from the texts.
+
+    Args:
+        texts: string [b], UTF-8; blank: no text.
+        preprocessor: an `ImageTextClassifierPreprocessor` that reads texts.
+    """
     tokens = preprocessor.tokenize(texts)
     shape = (texts.shape[0], preprocessor.sequence_length)
     tokens = {key: tf.ensure_shape(value, shape) for key, value in tokens.items()}
@@ -151,14 +157,27 @@ def _drop_modalities(
         settings.drop_image,
         settings.drop_text,
     )
+    return mask_modalities(x, preprocessor, drop_image, drop_text)
+
+
+def mask_modalities(
+    x: Inputs, preprocessor: Any, drop_image: tf.Tensor, drop_text: tf.Tensor
+) -> Inputs:
+    """Returns the inputs of images and texts without those that are dropped.
+
+    Args:
+        x: inputs by key of `spec`, of both modalities.
+        preprocessor: an `ImageTextClassifierPreprocessor`.
+        drop_image, drop_text: bool [b], what to hide, as if the row had none.
+    """
     nothing = preprocessor.tokenize(tf.constant([""]))
-    dropped = {
+    masked = {
         key: tf.where(drop_text[:, None], nothing[key], x[key]) for key in nothing
     }
-    dropped[spec.HAS_TEXT] = x[spec.HAS_TEXT] & ~drop_text
-    dropped[spec.IMAGES] = _mask(x[spec.IMAGES], ~drop_image)
-    dropped[spec.HAS_IMAGE] = x[spec.HAS_IMAGE] & ~drop_image
-    return dropped
+    masked[spec.HAS_TEXT] = x[spec.HAS_TEXT] & ~drop_text
+    masked[spec.IMAGES] = _mask(x[spec.IMAGES], ~drop_image)
+    masked[spec.HAS_IMAGE] = x[spec.HAS_IMAGE] & ~drop_image
+    return masked
 
 
 def _mask(images: tf.Tensor, keep: tf.Tensor) -> tf.Tensor:
