@@ -5,6 +5,8 @@ single rows would make the intervals too narrow. Percentile bootstrap: Efron and
 Tibshirani 1993, An Introduction to the Bootstrap, chapter 13.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 _PERCENTILES = (2.5, 97.5)  # a 95 % interval
@@ -87,3 +89,41 @@ def bootstrap_difference(
         )
     difference = np.asarray(correct_a, np.float64) - np.asarray(correct_b, np.float64)
     return bootstrap_mean(difference, groups, samples, seed)
+
+
+def bootstrap_statistic(
+    sums: np.ndarray,
+    groups: np.ndarray,
+    compute: Callable[[np.ndarray], np.ndarray],
+    samples: int = 2_000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Returns the 95 % interval of a statistic of sums over rows.
+
+    Args:
+        sums: float [n, k], what each row adds.
+        groups: [n], names or numbers; whole groups are drawn, with replacement.
+        compute: maps sums over drawn rows, float [s, k], to the statistic, float [s];
+            NaN where a draw has none.
+        samples: number of resamplings.
+        seed: of the draws; the same seed gives the same interval.
+
+    Returns:
+        The lower and the upper end, in the statistic's unit; NaN without any value.
+    """
+    names, members = np.unique(np.asarray(groups).astype(str), return_inverse=True)
+    by_group = np.zeros((len(names), sums.shape[1]))
+    np.add.at(by_group, members, np.asarray(sums, np.float64))
+    rng = np.random.default_rng(seed)
+    step = max(1, _DRAWS_AT_ONCE // len(names))
+    values = []
+    for start in range(0, samples, step):
+        count = min(step, samples - start)
+        times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), count)
+        values.append(compute(times @ by_group))
+    found = np.concatenate(values)
+    found = found[np.isfinite(found)]
+    if not len(found):
+        return float("nan"), float("nan")
+    low, high = np.percentile(found, _PERCENTILES)
+    return float(low), float(high)
