@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUN ?= runs/openclipart
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: train test test-all lint ablation ablation-masked install format clean
+.PHONY: train test test-all test-browser lint ablation ablation-masked install format clean
 
 train: install
 	$(BIN)/python train.py --config=configs/openclipart.py --workdir=$(RUN)
@@ -20,10 +20,14 @@ train: install
 	@echo "  make ablation    # does the text help? 5-fold cross-validation"
 
 test: lint
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow and not browser"
 
 test-all: install
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not browser"
+
+# Needs Chromium or Chrome: on Debian `apt-get install chromium`.
+test-browser: install
+	$(BIN)/python -m pytest -m browser
 
 lint: install
 	$(BIN)/ruff check .
