@@ -4,9 +4,9 @@
 
 Writes to DIR/evaluation/report: `test.html`, which needs no other file and no network,
 `test.json` with every figure in it, and the pictures as PNG in `test/`. Fits the
-temperature of the probabilities on the validation split and writes DIR/calibration.json,
-which predict, evaluate and export read from then on. TensorFlow is imported by the
-functions, so that `--help` answers at once.
+temperature of the probabilities on the validation split: DIR/calibration.json, which
+predict, evaluate and export read from then on. TensorFlow is imported by the functions,
+so that `--help` answers at once.
 """
 
 import os
@@ -29,7 +29,7 @@ def define_flags() -> None:
         flags.DEFINE_string(
             f"{modality}_run",
             None,
-            f"A run on the same data with model.modalities={modality}, to compare with.",
+            f"A run with model.modalities={modality} on the same data, as the rival.",
         )
     flags.DEFINE_integer("batch_size", 64, "Rows of a batch.", lower_bound=1)
     flags.DEFINE_integer("explain", 12, "Rows to explain; 0: none.", lower_bound=0)
