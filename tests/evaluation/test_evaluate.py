@@ -184,15 +184,15 @@ def test_columns_may_be_lazy(small_run, tmp_path):
 def test_unlabelled_and_empty_splits_are_refused(pinned):
     _, source = pinned
     with pytest.raises(ValueError, match="split test of pairs.csv is empty"):
-        evaluate._check_rows(source, np.zeros(0, np.int64), "test")
+        evaluate.check_rows(source, np.zeros(0, np.int64), "test")
     weightless = dataclasses.replace(source, weights=np.zeros(11, np.float32))
     with pytest.raises(ValueError, match="5 rows of the split test .* weight 0"):
-        evaluate._check_rows(weightless, np.arange(5), "test")
+        evaluate.check_rows(weightless, np.arange(5), "test")
     labels = source.labels.copy()
     labels[2] = -1
     source = dataclasses.replace(source, labels=labels)
     with pytest.raises(ValueError, match="1 rows .*id a3"):
-        evaluate._check_rows(source, np.arange(5), "test")
+        evaluate.check_rows(source, np.arange(5), "test")
 
 
 def test_unknown_split(small_run):

@@ -92,7 +92,7 @@ def evaluate_run(
     run = read_run(run_dir)
     source = load_run_source(run, source)
     indices = source.get_indices(split)
-    _check_rows(source, indices, split)
+    check_rows(source, indices, split)
     predictor = Predictor.from_run(run_dir)
     predictions = predictor.predict_source(source, indices, batch_size=batch_size)
     result = make_result(predictor, source, predictions, split, batch_size)
@@ -180,7 +180,14 @@ def _mask_other(
     return scores.compute_metrics(source, masked)
 
 
-def _check_rows(source: "Source", indices: "np.ndarray", split: str) -> None:
+def check_rows(source: "Source", indices: "np.ndarray", split: str) -> None:
+    """Raises ValueError unless there are rows, labelled, not all of weight 0.
+
+    Args:
+        source: the rows.
+        indices: int64 [n], those of the split.
+        split: its name, for the message.
+    """
     from tf_multimodal.evaluation import metrics
 
     if not len(indices):

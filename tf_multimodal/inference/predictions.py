@@ -63,6 +63,7 @@ def predict_source(
     batch_size: int = BATCH_SIZE,
     mask_images: bool = False,
     mask_texts: bool = False,
+    temperature: float = 1.0,
 ) -> Predictions:
     """Returns the predictions for rows of a source, in their order.
 
@@ -74,6 +75,7 @@ def predict_source(
         batch_size: rows of a batch; the last one is padded.
         mask_images: predict as if no row had an image.
         mask_texts: predict as if no row had a text.
+        temperature: divides the logits before they become probabilities.
     """
     batches = predict_batches(
         model,
@@ -83,6 +85,7 @@ def predict_source(
         batch_size=batch_size,
         mask_images=mask_images,
         mask_texts=mask_texts,
+        temperature=temperature,
     )
     return concatenate(list(batches), model.num_classes)
 
@@ -96,6 +99,7 @@ def predict_batches(
     batch_size: int = BATCH_SIZE,
     mask_images: bool = False,
     mask_texts: bool = False,
+    temperature: float = 1.0,
 ) -> Iterator[Predictions]:
     """Yields the predictions for rows of a source; see `predict_source`."""
     dataset = pipeline.make_eval_dataset(
@@ -106,7 +110,8 @@ def predict_batches(
         mask_images=mask_images,
         mask_texts=mask_texts,
     )
-    return predict_dataset(model, source, dataset, preprocessor.max_image_px)
+    limit = preprocessor.max_image_px
+    return predict_dataset(model, source, dataset, limit, temperature=temperature)
 
 
 def predict_logits(model: keras.Model, inputs: dict[str, Any]) -> np.ndarray:
@@ -129,6 +134,7 @@ def predict_dataset(
     dataset: Iterable[Any],
     max_image_px: int,
     predict: Predict = predict_logits,
+    temperature: float = 1.0,
 ) -> Iterator[Predictions]:
     """Yields the predictions for batches of `pipeline.make_eval_dataset`.
 
@@ -138,6 +144,7 @@ def predict_dataset(
         dataset: the batches.
         max_image_px: the limit that they were made with, for the reasons.
         predict: returns logits [b, classes] of a batch's inputs.
+        temperature: divides the logits before they become probabilities.
     """
     for batch in dataset:
         inputs = batch[spec.INPUTS]
@@ -160,7 +167,9 @@ def predict_dataset(
         ]
         yield Predictions(
             index=index[kept],
-            probabilities=compute_probabilities(logits[kept], model.activation),
+            probabilities=compute_probabilities(
+                logits[kept], model.activation, temperature
+            ),
             status=status,
             reasons=reasons,
             usable=usable,
@@ -169,15 +178,17 @@ def predict_dataset(
 
 
 def compute_probabilities(
-    logits: np.ndarray, activation: str = "softmax"
+    logits: np.ndarray, activation: str = "softmax", temperature: float = 1.0
 ) -> np.ndarray:
     """Returns the probabilities of logits [n, c], computed in float64, as float32.
 
     Args:
         logits: of the model.
         activation: the model's, `softmax` or `sigmoid`.
+        temperature: divides the logits, which changes no decision (Guo et al. 2017,
+            On Calibration of Modern Neural Networks, arXiv:1706.04599, section 4.2).
     """
-    logits = np.asarray(logits, np.float64)
+    logits = np.asarray(logits, np.float64) / temperature
     if activation == "sigmoid":
         return np.exp(-np.logaddexp(0, -logits)).astype(np.float32)
     exponents = np.exp(logits - logits.max(axis=1, keepdims=True))

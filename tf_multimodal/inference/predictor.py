@@ -8,7 +8,7 @@ import ml_collections
 import numpy as np
 
 from tf_multimodal.data.source import Source
-from tf_multimodal.inference import run_reader
+from tf_multimodal.inference import calibration_file, run_reader
 from tf_multimodal.inference.predictions import (
     BATCH_SIZE,
     Predictions,
@@ -29,6 +29,8 @@ class Predictor:
             `classes[i]`.
         model: the `ImageTextClassifier`.
         preprocessor: the model's preprocessor.
+        temperature: divides the logits before they become probabilities; 1: those of
+            the model as it was trained.
     """
 
     def __init__(
@@ -37,29 +39,36 @@ class Predictor:
         classes: Sequence[str],
         config: ml_collections.ConfigDict,
         run_dir: Path,
+        temperature: float = 1.0,
     ) -> None:
         self.model = model
         self.preprocessor: Any = model.preprocessor
         self.classes = tuple(classes)
         self.config = config
         self.run_dir = run_dir
+        self.temperature = temperature
 
     @classmethod
-    def from_run(cls, run_dir: str | Path, dtype: str = "float32") -> "Predictor":
+    def from_run(
+        cls, run_dir: str | Path, dtype: str = "float32", calibrate: bool = True
+    ) -> "Predictor":
         """Loads the model in `best/` of a run directory.
 
         Args:
             run_dir: the training run's directory.
             dtype: precision of the whole model; the weights are converted.
+            calibrate: take the temperature of the run's calibration.json, if it has
+                one for these weights.
 
         Raises:
-            RunError: the directory is not a run with a model, or its class names
-                are not those of the model.
+            RunError: the directory is not a run with a model, its class names are
+                not those of the model, or its calibration.json is damaged.
             UnsafePresetError: the preset names code that is not of Keras, KerasHub
                 or this project.
         """
         run = run_reader.read_run(run_dir)
         check_preset(run.preset_dir)
+        calibration = calibration_file.read_calibration(run_dir) if calibrate else None
         model = ImageTextClassifier.from_preset(str(run.preset_dir), dtype=dtype)
         if model.num_classes != len(run.classes):
             raise run_reader.RunError(
@@ -69,7 +78,8 @@ class Predictor:
             )
         # A few hundred rows do not pay for the compilation of XLA.
         model.compile(jit_compile=False)
-        return cls(model, run.classes, run.config, run.run_dir)
+        temperature = calibration.temperature if calibration else 1.0
+        return cls(model, run.classes, run.config, run.run_dir, temperature)
 
     def predict_batches(
         self, source: Source, indices: np.ndarray | None = None, **options: Any
@@ -82,6 +92,7 @@ class Predictor:
             **options: `batch_size`, `mask_images`, `mask_texts`.
         """
         rows = np.arange(len(source)) if indices is None else indices
+        options["temperature"] = self.temperature
         return predict_batches(self.model, self.preprocessor, source, rows, **options)
 
     def predict_source(
@@ -89,6 +100,7 @@ class Predictor:
     ) -> Predictions:
         """Returns the predictions for rows of a source; see `predict_batches`."""
         rows = np.arange(len(source)) if indices is None else indices
+        options["temperature"] = self.temperature
         return predict_source(self.model, self.preprocessor, source, rows, **options)
 
     def predict(
