@@ -1,0 +1,1 @@
+"""What a prediction rests on: places of the image, words, either modality."""
