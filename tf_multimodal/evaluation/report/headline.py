@@ -9,13 +9,8 @@ from tf_multimodal.evaluation import bootstrap, label_set_metrics, metrics, pair
 from tf_multimodal.evaluation.report.collect import BOTH, IMAGE, TEXT, Collected
 
 _KEYS = ("accuracy", "macro_f1", "top3_accuracy", "ece", "loss")
-_NAMES = {
-    "image": "image",
-    "text": "text",
-    "image_text": "image and text",
-    IMAGE: "image (text masked)",
-    TEXT: "text (image masked)",
-}
+_INPUTS = {"image": "image", "text": "text", "image_text": "image and text"}
+_VARIANTS = {IMAGE: "image (text masked)", TEXT: "text (image masked)"}
 _MASKED = (
     "A masked input is replaced by the embedding that the model learned for it: what "
     "one model does without an input, not what a model trained without it would do. "
@@ -35,12 +30,12 @@ def make_headline(collected: Collected, alone: dict[str, np.ndarray]) -> dict[st
     Returns:
         `rows`: name, metrics and 95 % intervals of each input. `gains`: of both over
         the image and over the better single input, with the paired interval, by group,
-        and McNemar's test. Shares, not percentages.
+        McNemar's test and, by group, the sign test. Shares, not percentages.
     """
-    table = {_NAMES[collected.modalities]: collected.probabilities()}
+    table = {_INPUTS[collected.modalities]: collected.probabilities()}
     singles: dict[str, np.ndarray] = {}
     if collected.modalities == "image_text":
-        masked = {_NAMES[v]: collected.probabilities(v) for v in (IMAGE, TEXT)}
+        masked = {_VARIANTS[v]: collected.probabilities(v) for v in (IMAGE, TEXT)}
         trained = {f"{name} (a run of its own)": p for name, p in alone.items()}
         table |= masked | trained
         # The fair rival of an input is the model that was trained on it alone.
@@ -73,7 +68,9 @@ def make_headline(collected: Collected, alone: dict[str, np.ndarray]) -> dict[st
 
 
 def _name(modality: str, alone: dict[str, np.ndarray]) -> str:
-    return f"{modality} (a run of its own)" if modality in alone else _NAMES[modality]
+    return (
+        f"{modality} (a run of its own)" if modality in alone else _VARIANTS[modality]
+    )
 
 
 def _weigh(collected: Collected) -> np.ndarray:
@@ -94,11 +91,12 @@ def _make_gain(collected: Collected, name: str, correct: np.ndarray) -> dict[str
         weights=_weigh(collected),
     )
     return {
-        "of": _NAMES["image_text"],
+        "of": _INPUTS["image_text"],
         "over": name,
         "difference": difference / 100,
         "interval": [low / 100, high / 100],
         "mcnemar": paired.mcnemar(ours, correct),
+        "sign_test": paired.sign_test(ours, correct, collected.groups),
     }
 
 
