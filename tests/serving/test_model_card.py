@@ -85,6 +85,7 @@ def test_without_an_evaluation_the_best_validation_line_counts(write):
         "source": "metrics.jsonl, step 4",
         "examples": 1,
         "values": {"accuracy": 0.4, "macro_f1": 0.3, "loss": 1.0},
+        "temperature": 1.0,
     }
     assert "1 examples of the validation split (`metrics.jsonl, step 4`" in text
     assert "versions, training: not recorded" in text

@@ -144,6 +144,7 @@ def make_result(
         "source": source.name,
         "modalities": predictor.preprocessor.modalities,
         "multi_label": predictions.multi_label,
+        "temperature": predictor.temperature,
         "classes": list(predictor.classes),
         "per_class": [
             {"class": name, **row}

@@ -13,7 +13,7 @@ _MULTI_LABEL = (
     f"{spec.THRESHOLD} on, and a pair is right when it gets all its own and no others."
 )
 # Columns of the headline table, as far as a result has them.
-_METRICS = {
+METRICS = {
     "accuracy": "accuracy %",
     "top3_accuracy": "top-3 %",
     "micro_f1": "micro F1 %",
@@ -40,14 +40,15 @@ def make_report(
         f"--split={result['split']}"
     )
     parts = [
-        f"# {_escape(run_dir.name)}: {result['split']}",
-        f"{result['examples']} pairs of {_escape(result['source'])}, "
+        f"# {escape(run_dir.name)}: {result['split']}",
+        f"{result['examples']} pairs of {escape(result['source'])}, "
         f"{len(result['classes'])} classes.",
         make_headline_table(result),
         "Accuracy with its 95 % interval, drawn by group (bootstrap). A masked "
         "modality is replaced by the embedding that the model learned for it."
         + (" Rows count by their weights." if result["weighted"] else "")
-        + (_MULTI_LABEL if result["multi_label"] else ""),
+        + (_MULTI_LABEL if result["multi_label"] else "")
+        + _describe_temperature(result.get("temperature", 1.0)),
         _describe_statuses(result),
         *_describe_captions(result),
         _make_picture("Examples", pictures.get("examples")),
@@ -80,19 +81,29 @@ def make_headline_table(result: Mapping[str, Any]) -> str:
     if result["modalities"] == "image_text":
         rows.append(("image (text masked)", result["image_only"], ""))
         rows.append(("text (image masked)", result["text_only"], ""))
-    columns = {key: title for key, title in _METRICS.items() if key in result}
+    columns = {key: title for key, title in METRICS.items() if key in result}
     table = []
     for name, values, interval in rows:
         cells = [_format_metric(key, values[key]) for key in columns]
         table.append((name, cells[0] + interval, *cells[1:]))
-    return _make_table(("input", *columns.values()), table)
+    return make_table(("input", *columns.values()), table)
+
+
+def _describe_temperature(temperature: float) -> str:
+    """Returns what probabilities are measured, where they are calibrated."""
+    if temperature == 1.0:
+        return ""
+    return (
+        f" Probabilities are calibrated: the logits are divided by {temperature:.3f} "
+        "(calibration.json)."
+    )
 
 
 def _describe_captions(result: Mapping[str, Any]) -> list[str]:
     """Returns the table of the captions, and what it is; nothing without captions."""
     if not result["by_caption"]:
         return []
-    table = _make_table(
+    table = make_table(
         ("caption", "pairs", "accuracy %", "macro F1 %"),
         [
             (
@@ -114,7 +125,7 @@ def _make_class_table(result: Mapping[str, Any]) -> str:
     columns = {"precision": "precision %", "recall": "recall %", "f1": "F1 %"}
     if result["multi_label"]:
         columns["average_precision"] = "AP %"
-    return _make_table(
+    return make_table(
         ("class", *columns.values(), "pairs"),
         [
             (
@@ -149,7 +160,7 @@ def _describe_confusion(result: Mapping[str, Any]) -> list[str]:
     if not mistakes:
         return ["## Confusion", "No pair was classified wrongly."]
     mistakes.sort(key=lambda mistake: (-mistake[0], mistake[1:]))
-    table = _make_table(
+    table = make_table(
         ("label", "predicted as", "pairs"),
         [(classes[i], classes[j], str(n)) for n, i, j in mistakes[:_PAIRS_SHOWN]],
         text_columns=2,
@@ -173,13 +184,13 @@ def _describe_statuses(result: Mapping[str, Any]) -> str:
     return " ".join(lines)
 
 
-def _make_table(
+def make_table(
     header: Sequence[str], rows: Iterable[Iterable[str]], text_columns: int = 1
 ) -> str:
     """Returns a table; the columns after the first ones, of text, hold numbers."""
     numbers = len(header) - text_columns
     lines = [list(header), ["---"] * text_columns + ["---:"] * numbers]
-    lines += [[_escape(cell) for cell in row] for row in rows]
+    lines += [[escape(cell) for cell in row] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -187,7 +198,7 @@ def _make_picture(title: str, file_name: str | None) -> str:
     return f"![{title}]({file_name})" if file_name else ""
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     """Returns the text with what Markdown would read as markup made plain."""
     for character in "\\`*[]<>|#":
         text = text.replace(character, "\\" + character)

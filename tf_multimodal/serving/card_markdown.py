@@ -40,6 +40,7 @@ def make_markdown(card: Mapping[str, Any]) -> str:
         "\n".join(f"- {limit}" for limit in card["limits"]),
         "## Metrics",
         *_describe_metrics(card["metrics"]),
+        *_describe_calibration(card),
         "## Data",
         _describe_data(card["data"]),
         "## Inputs and outputs",
@@ -86,6 +87,25 @@ def _describe_metrics(metrics: Mapping[str, Any] | None) -> list[str]:
             for row in metrics["per_class"]
         ]
         parts.append(_make_table(["class", "recall %", "examples"], rows_by_class))
+    return parts
+
+
+def _describe_calibration(card: Mapping[str, Any]) -> list[str]:
+    """Returns what the probabilities are worth, where the run was calibrated."""
+    temperature = card.get("temperature", 1.0)
+    measured = (card["metrics"] or {}).get("temperature", 1.0)
+    parts = []
+    if temperature != 1.0:
+        parts.append(
+            f"The probabilities are calibrated: the logits are divided by "
+            f"{temperature:.3f}, fitted on the validation split. It changes no label."
+        )
+    if card["metrics"] is not None and measured != temperature:
+        parts.append(
+            "Calibration error and loss above were measured with the logits divided by "
+            f"{measured:.3f}, not {temperature:.3f}: evaluate the run again, then "
+            "export it."
+        )
     return parts
 
 

@@ -81,7 +81,9 @@ def compare_format(
         # Not `model.predict_on_batch`, which would apply the preprocessor again.
         logits = keras.Model.predict_on_batch(predictor.model, batch[spec.INPUTS])
         activation = predictor.model.activation
-        expected.append(compute_probabilities(logits[kept], activation))
+        expected.append(
+            compute_probabilities(logits[kept], activation, predictor.temperature)
+        )
         received.append(run(x))
         truth.append(source.get_truth(index[kept]))
     return compare_probabilities(*map(np.concatenate, (expected, received, truth)))

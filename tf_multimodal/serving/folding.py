@@ -1,4 +1,7 @@
-"""The model as it is served: BatchNorm folded into the convolutions, no cuDNN."""
+"""The model as it is served: with fewer operations, and no cuDNN.
+
+Into the convolutions goes BatchNorm, into the heads the run's temperature.
+"""
 
 import collections
 from typing import Any
@@ -16,7 +19,7 @@ Pairs = dict[keras.layers.Layer, keras.layers.Layer]
 
 
 def fold_batch_norm(
-    model: ImageTextClassifier, dtype: str = "float32"
+    model: ImageTextClassifier, dtype: str = "float32", temperature: float = 1.0
 ) -> tuple[ImageTextClassifier, int]:
     """Builds a model that infers the same with fewer operations; for inference only.
 
@@ -29,6 +32,7 @@ def fold_batch_norm(
         model: stays as it is.
         dtype: dtype or policy of the new model; the heads stay in float32. The
             arithmetic of folding is done before the weights are cast to it.
+        temperature: of the new model's logits; see `divide_logits`.
 
     Returns:
         The new model, and how many BatchNorm layers were folded.
@@ -48,8 +52,24 @@ def fold_batch_norm(
         }
     )
     _copy_weights(model, folded)
+    divide_logits(folded, temperature)
     _avoid_cudnn(folded.backbone.joint)
     return folded, len(pairs)
+
+
+def divide_logits(model: ImageTextClassifier, temperature: float) -> None:
+    """Divides the heads' weights, so that the model's logits come out divided.
+
+    Every format that is made of the model then has calibrated probabilities, without
+    an operation more.
+
+    Args:
+        model: is changed.
+        temperature: of the run's calibration; 1 changes nothing.
+    """
+    for head in model.heads.values():
+        for variable in head.weights:
+            variable.assign(variable / temperature)
 
 
 def find_pairs(encoder: keras.Model) -> Pairs:

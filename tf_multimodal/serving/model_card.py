@@ -11,6 +11,9 @@ Keys of `model_card.json`, format 1:
     modalities: image | text | image_text.
     activation: softmax, one class a row; or sigmoid, any number of classes a row, those
         with a probability from 0.5 on. A card without the key: softmax.
+    temperature: that the run's logits were divided by, fitted on its validation split
+        (its calibration.json); it is in the weights. A card without the key: 1, the
+        probabilities are as trained.
     image_size_px, max_image_px: side of the network's square input, and the limit
         on width times height of an image sent; null without an image branch.
     max_tokens: of a text; null without a text branch.
@@ -21,7 +24,8 @@ Keys of `model_card.json`, format 1:
     data: `name`; `fingerprint`, SHA-256 of the run's splits.csv; `rows` by split.
     metrics: `split`, `source` (file in the run), `examples` and `values` by name;
         of a test evaluation also `accuracy_interval` (95 %), `image_only`,
-        `text_only` and `per_class`. Null: the run was not evaluated.
+        `text_only` and `per_class`; `temperature`, that of the probabilities measured.
+        Null: the run was not evaluated.
     training: `seed`, `batch_size`, `dtype_policy` of the run's config, and `epochs`,
         the passes over the data that were made (null: not recorded).
     weights: by branch, `start` (what training began with: random, or a preset's name)
@@ -139,6 +143,7 @@ def make_model_card(
         "classes": list(predictor.classes),
         "modalities": preprocessor.modalities,
         "activation": predictor.model.activation,
+        "temperature": predictor.temperature,
         "image_size_px": preprocessor.image_size_px if has_image else None,
         "max_image_px": preprocessor.max_image_px if has_image else None,
         "max_tokens": preprocessor.sequence_length if has_text else None,
@@ -205,6 +210,7 @@ def _read_evaluation(run_dir: pathlib.Path) -> dict[str, Any] | None:
         return None
     card = {"split": "test", "source": source, "examples": result["examples"]}
     card["values"] = _choose_values(result)
+    card["temperature"] = result.get("temperature", 1.0)
     for key in ("image_only", "text_only"):
         if result.get(key):  # null where the model does not read both
             card[key] = _choose_values(result[key])
@@ -231,6 +237,7 @@ def _read_validation(predictor: Predictor) -> dict[str, Any] | None:
         "source": f"metrics.jsonl, step {kept['step']}",
         "examples": sum(row.split == "validation" for row in rows) or None,
         "values": _choose_values(values),
+        "temperature": 1.0,  # training measures as it trains
     }
 
 

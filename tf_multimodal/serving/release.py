@@ -19,7 +19,7 @@ from tf_multimodal.models.image_text_classifier import ImageTextClassifier
 from tf_multimodal.serving import onnx_model, tflite_model
 from tf_multimodal.serving.agreement import MIN_AGREEMENT, VerificationError
 from tf_multimodal.serving.comparison import compare_format
-from tf_multimodal.serving.folding import fold_batch_norm
+from tf_multimodal.serving.folding import divide_logits, fold_batch_norm
 from tf_multimodal.serving.model_card import write_model_card
 from tf_multimodal.serving.pairs import choose_pairs, choose_split
 from tf_multimodal.serving.request_example import make_curl
@@ -147,10 +147,9 @@ def _write_saved_model(job: _Job, folder: pathlib.Path) -> str:
 
 
 def _write_preset(job: _Job, folder: pathlib.Path) -> str:
-    model = job.predictor.model
-    if job.precision != "float32":
-        run_dir = job.predictor.run_dir
-        model = Predictor.from_run(run_dir, dtype=job.precision).model
+    # Loaded again: its heads are changed, and the run's must stay as they are.
+    model = Predictor.from_run(job.predictor.run_dir, dtype=job.precision).model
+    divide_logits(model, job.predictor.temperature)
     model.save_to_preset(str(folder))
     loaded = ImageTextClassifier.from_preset(str(folder), dtype=job.precision)
     loaded.compile(jit_compile=False)
@@ -171,7 +170,9 @@ def _write_converted(
     load: Callable[[pathlib.Path], Callable[[Tensors], np.ndarray]],
 ) -> str:
     folder.mkdir()
-    model, _ = fold_batch_norm(job.predictor.model)
+    model, _ = fold_batch_norm(
+        job.predictor.model, temperature=job.predictor.temperature
+    )
     write(model, job.predictor.preprocessor, folder / name)
     return _compare(job, folder, load(folder / name))
 

@@ -42,7 +42,9 @@ def write_saved_model(
             f"The precision must be one of {', '.join(PRECISIONS)}. "
             f"Received: {precision!r}"
         )
-    model, num_folded = fold_batch_norm(predictor.model, precision)
+    model, num_folded = fold_batch_norm(
+        predictor.model, precision, predictor.temperature
+    )
     signatures = make_signatures(model, predictor.preprocessor, predictor.classes)
     # Not Keras's ExportArchive: it writes each weight and each function twice.
     module = tf.Module()
