@@ -113,15 +113,27 @@ class CutModel:
             return chosen
         return chosen - tf.reduce_mean(logits, axis=1)
 
-    @functools.cached_property
-    def differentiate(self) -> Any:
-        """Function: gradients of the score by embeddings, one graph for all calls.
+    def differentiate(
+        self, embeddings: Any, inputs: dict[str, Any], rest: dict[str, Any], target: Any
+    ) -> Any:
+        """Returns the gradients of the score by embeddings, float [b, t, e].
 
-        It takes embeddings float [n, t, e], the inputs, the other states and the
-        targets, and returns float [n, t, e].
+        Args:
+            embeddings: of `embed`, or others.
+            inputs: the batch.
+            rest: of `encode`, without the token states.
+            target: int32 [b], the classes.
         """
+        arguments = (embeddings, inputs, rest, target)
+        # One graph for any number of rows: most calls differ in it.
+        specs = tf.nest.map_structure(
+            lambda x: tf.TensorSpec([None, *x.shape[1:]], x.dtype), arguments
+        )
+        return self._differentiate.get_concrete_function(*specs)(*arguments)
 
-        @tf.function(reduce_retracing=True)
+    @functools.cached_property
+    def _differentiate(self) -> Any:
+        @tf.function
         def differentiate(embeddings: Any, inputs: Any, rest: Any, target: Any) -> Any:
             with tf.GradientTape() as tape:
                 tape.watch(embeddings)

@@ -93,7 +93,10 @@ def explain_rows(
         _check_targets(targets, len(indices), predictor.classes)
     cut = cut_model(predictor.model)
     dataset = pipeline.make_eval_dataset(
-        source, indices, predictor.preprocessor, batch_size=_BATCH_SIZE
+        source,
+        indices,
+        predictor.preprocessor,
+        batch_size=max(1, min(len(indices), _BATCH_SIZE)),
     )
     found: list[Explanation] = []
     for batch in dataset:

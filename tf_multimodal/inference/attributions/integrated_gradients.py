@@ -13,7 +13,7 @@ from tf_multimodal.models.layers import TOKEN_KEYS
 TOLERANCE = 0.01  # of the score's difference
 # Below this difference in score, rounding of float32 would be a large part of it.
 _LEAST_DIFFERENCE = 1e-3
-_FIRST_STEPS, _MOST_STEPS = 16, 1024
+_FIRST_STEPS, _MOST_STEPS = 32, 1024
 _POINTS = 128  # points of paths in a call
 
 

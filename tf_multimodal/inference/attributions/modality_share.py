@@ -25,19 +25,21 @@ def compute_contributions(
         states: of `cut.encode(inputs)`.
         target: int32 [b], the classes.
     """
-    has_image, has_text = inputs[spec.HAS_IMAGE], inputs[spec.HAS_TEXT]
-
-    def play(image: bool, text: bool) -> Any:
-        present = {
-            spec.HAS_IMAGE: tf.logical_and(has_image, image),
-            spec.HAS_TEXT: tf.logical_and(has_text, text),
-        }
-        return cut.score(states, {**inputs, **present}, target)
-
-    both, image, text, none = (
-        play(*players)
-        for players in ((True, True), (True, False), (False, True), (False, False))
+    rows = len(target)
+    # One call for all: (image, text) in and out.
+    states, inputs, target = tf.nest.map_structure(
+        lambda tensor: tf.repeat(tensor[tf.newaxis], 4, axis=0),
+        (states, inputs, target),
     )
+    present = {
+        spec.HAS_IMAGE: inputs[spec.HAS_IMAGE] & [[True], [True], [False], [False]],
+        spec.HAS_TEXT: inputs[spec.HAS_TEXT] & [[True], [False], [True], [False]],
+    }
+    flat = tf.nest.map_structure(
+        lambda tensor: tf.reshape(tensor, (4 * rows, *tensor.shape[2:])),
+        (states, {**inputs, **present}, target),
+    )
+    both, image, text, none = tf.reshape(cut.score(*flat), (4, rows))
     return (
         ((image - none) + (both - text)) / 2,
         ((text - none) + (both - image)) / 2,
