@@ -76,7 +76,12 @@ class Drawing:
 
 @contextlib.contextmanager
 def draw(
-    name: str, title: str, alt: str, height: float, width: float = WIDTH
+    name: str,
+    title: str,
+    alt: str,
+    height: float,
+    width: float = WIDTH,
+    in_page: bool = True,
 ) -> Iterator[tuple[Drawing, Axes]]:
     """Gives axes to draw on; fills in the drawing when the block ends.
 
@@ -86,6 +91,7 @@ def draw(
         alt: what it shows, in words.
         height: in inches.
         width: in inches.
+        in_page: whether there is to be an SVG.
     """
     installed = {font.name for font in font_manager.fontManager.ttflist}
     settings = {
@@ -127,10 +133,11 @@ def draw(
         yield drawing, axes
         heading = figure.suptitle(title, x=0.02, ha="left", fontsize=11)
         drawing.png = _save(figure, "png", dpi=_PNG_DPI)
-        heading.remove()
-        figure.patch.set_visible(False)
-        svg = _save(figure, "svg", metadata={"Date": None}).decode("utf-8")
-    drawing.svg = clean_svg(svg)
+        if in_page:
+            heading.remove()
+            figure.patch.set_visible(False)
+            svg = _save(figure, "svg", metadata={"Date": None})
+            drawing.svg = clean_svg(svg.decode("utf-8"))
 
 
 def clean_svg(svg: str) -> str:

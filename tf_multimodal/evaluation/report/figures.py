@@ -162,7 +162,11 @@ def draw_confusion(section: Mapping[str, Any]) -> list[Drawing]:
     names = [shorten(name, _NAME_COLUMNS) for name in section["classes"]]
     side = 2.2 + 0.36 * len(names)
     alt = f"Confusion matrix of {len(names)} classes, coloured by share of the label"
-    with draw("confusion", "Confusion matrix", alt, side, side) as (drawing, axes):
+    # The page has a table instead, whose cells are buttons.
+    with draw("confusion", "Confusion matrix", alt, side, side, in_page=False) as (
+        drawing,
+        axes,
+    ):
         colours = LinearSegmentedColormap.from_list("page", [_PAPER, _ACCENT])
         axes.imshow(shares, cmap=colours, vmin=0, vmax=1)
         axes.grid(False)
@@ -175,7 +179,6 @@ def draw_confusion(section: Mapping[str, Any]) -> list[Drawing]:
                     colour = _PAPER if shares[i, j] > 0.7 else _INK
                     style = {"ha": "center", "va": "center", "fontsize": 8}
                     axes.text(j, i, str(count), color=colour, **style)
-    drawing.svg = ""  # the page has a table whose cells are buttons
     return [drawing]
 
 

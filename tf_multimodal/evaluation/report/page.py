@@ -17,6 +17,7 @@ from tf_multimodal.evaluation.report.formats import (
     number,
     percent,
 )
+from tf_multimodal.evaluation.report.sheets import draw_sheets
 
 Sections = Mapping[str, Any]
 _PICTURES = ("thumbnail", "picture_jpeg", "heat_map_jpeg")  # the JSON has numbers
@@ -40,7 +41,7 @@ def write_report(sections: Sections, folder: str | Path, split: str) -> Path:
     """
     folder = Path(folder)
     figures = figures_lib.make_figures(sections)
-    for figure in figures.values():
+    for figure in [*figures.values(), *draw_sheets(sections)]:
         with write_atomically(folder / split / f"{figure.name}.png") as path:
             path.write_bytes(figure.png)
     text = json.dumps(
