@@ -15,8 +15,10 @@ from tf_multimodal.models.image_text_classifier import (
 )
 from tf_multimodal.models.layers import TOKEN_KEYS, fold_pixels
 
-# Grad-CAM's paper looks at maps of 14 x 14 cells; the last one of a small network has
-# 2 x 2, which shows no place. KerasHub names the maps before it.
+# The last maps of a small network have 2 x 2 cells, which show no place; much earlier
+# ones show edges. On openclipart (64 px), covering the hottest quarter of an image with
+# white took 0.91 from the score, and the coldest 0.36, with maps of 4 x 4; with 2 x 2
+# 0.55 and 0.45, with 8 x 8 1.10 and 0.73.
 _MIN_CELLS = 4  # a side
 
 
