@@ -23,7 +23,6 @@ from tf_multimodal.inference.predictor import Predictor
 SPLIT = "validation"
 BOUNDS = (0.05, 20.0)
 _TOLERANCE = 1e-6  # of the temperature's logarithm
-_AT_BOUND = 1e-3
 
 
 def fit_temperature(
@@ -31,9 +30,9 @@ def fit_temperature(
 ) -> float:
     """Returns the temperature that gives the rows the smallest cross-entropy.
 
-    The loss is convex in 1 / T, so that there is one smallest. Where it lies outside
-    `BOUNDS` (every row is right, or the model is no better than chance) the rows say
-    nothing of a temperature: 1.
+    The loss is convex in 1 / T, so that there is one smallest within `BOUNDS`. Where
+    every row is right it has none: the surer, the better. Such rows do not say how sure
+    the model may be, and the answer is 1, to change nothing.
 
     Args:
         logits: float [n, c], n at least 1.
@@ -43,6 +42,12 @@ def fit_temperature(
     """
     logits, truth = np.asarray(logits, np.float64), np.asarray(truth)
     signs = np.where(truth, -1.0, 1.0) if multi_label else None
+    if signs is None:
+        is_right = logits.argmax(axis=1) == truth
+    else:
+        is_right = (signs * logits <= 0).all(axis=1)
+    if is_right[np.asarray(weights) > 0].all():
+        return 1.0
 
     def compute_loss(log_temperature: float) -> float:
         scaled = logits / math.exp(log_temperature)
@@ -53,15 +58,13 @@ def fit_temperature(
             losses = special.logsumexp(scaled, axis=1) - right
         return float(np.average(losses, weights=weights))
 
-    low, high = map(math.log, BOUNDS)
     found = optimize.minimize_scalar(
         compute_loss,
-        bounds=(low, high),
+        bounds=tuple(map(math.log, BOUNDS)),
         method="bounded",
         options={"xatol": _TOLERANCE},
     )
-    is_inside = low + _AT_BOUND < found.x < high - _AT_BOUND
-    return math.exp(found.x) if is_inside else 1.0
+    return math.exp(found.x)
 
 
 def calibrate_run(

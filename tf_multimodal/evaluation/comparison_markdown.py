@@ -42,6 +42,7 @@ def make_tables(result: Mapping[str, Any]) -> str:
         f"its split {result['split']}; {len(result['classes'])} classes.{weighted}",
         *_describe_left_out(result),
         _make_model_table(result),
+        *_describe_calibration(result),
         _make_pair_table(result),
     ]
     return "\n\n".join(parts)
@@ -55,6 +56,19 @@ def _describe_left_out(result: Mapping[str, Any]) -> list[str]:
         if model["left_out"]
     ]
     return ["\n".join(lines)] if lines else []
+
+
+def _describe_calibration(result: Mapping[str, Any]) -> list[str]:
+    """Returns which runs are not calibrated, where others are."""
+    temperatures = {m["name"]: m["temperature"] for m in result["models"]}
+    plain = [escape(name) for name, value in temperatures.items() if value == 1.0]
+    if not 0 < len(plain) < len(temperatures):
+        return []
+    return [
+        "Not calibrated, so that loss and calibration error are as training left them: "
+        f"{', '.join(plain)}. python -m tf_multimodal.evaluation.report calibrates a "
+        "run."
+    ]
 
 
 def _make_model_table(result: Mapping[str, Any]) -> str:
@@ -107,7 +121,7 @@ def _make_pair_table(result: Mapping[str, Any]) -> str:
 
 
 def _format(key: str, value: float, sign: str = "") -> str:
-    return f"{value:{sign}.3f}" if key == "loss" else f"{100 * value:{sign}.1f}"
+    return f"{value:{sign}z.3f}" if key == "loss" else f"{100 * value:{sign}z.1f}"
 
 
 def _format_p(p_value: float) -> str:

@@ -89,7 +89,9 @@ def _read(path: Path) -> Calibration:
         calibration = Calibration(
             **{field.name: record[field.name] for field in fields}
         )
-        temperature = float(calibration.temperature)
+        temperature = calibration.temperature
+        if isinstance(temperature, bool) or not isinstance(temperature, int | float):
+            raise TypeError(f"temperature is {temperature!r}, not a number")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(
             f"{path} cannot be read: {type(error).__name__} {error}. It was damaged, "
