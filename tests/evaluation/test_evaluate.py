@@ -12,6 +12,11 @@ import pytest
 from tf_multimodal.data.manifest import read_manifest
 from tf_multimodal.evaluation import evaluate, plots
 from tf_multimodal.inference import prediction_file
+from tf_multimodal.inference.calibration_file import (
+    Calibration,
+    hash_weights,
+    write_calibration,
+)
 from tf_multimodal.inference.predictor import Predictor
 from tf_multimodal.inference.run_reader import load_run_source, read_run
 
@@ -50,6 +55,23 @@ def test_json_holds_the_result(evaluated):
     }
     assert set(result["versions"]) == {"tensorflow", "keras", "keras-hub"}
     assert result["seed"] == 0 and result["weighted"] is False
+
+
+def test_figures_are_of_calibrated_probabilities(evaluated, run_copy):
+    _, plain = evaluated
+    digest = hash_weights(run_copy / "best")
+    write_calibration(run_copy, Calibration(5.0, "validation", 1, digest, *[0.5] * 4))
+    result = evaluate.evaluate_run(run_copy, "test", batch_size=4)
+    assert (plain["temperature"], result["temperature"]) == (1.0, 5.0)
+    for part in ("image_only", "text_only"):
+        assert result[part]["loss"] != pytest.approx(plain[part]["loss"], abs=0.01)
+    assert result["loss"] != pytest.approx(plain["loss"], abs=0.01)
+    for key in ("accuracy", "top3_accuracy", "macro_f1", "confusion"):
+        assert result[key] == plain[key]
+    most = max(row["probability"] for row in _read_rows(run_copy) if row["prediction"])
+    assert 1 / 3 < most < 0.8
+    report = (run_copy / "evaluation/report.md").read_text("utf-8")
+    assert "the logits are divided by 5.000" in report
 
 
 def test_figures_agree_with_the_predictions(evaluated):

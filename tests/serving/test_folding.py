@@ -124,6 +124,21 @@ def test_every_kind_of_classifier(options):
     assert_equal_logits(model, folded)
 
 
+@pytest.mark.parametrize("options", [{"fusion": "late"}, {"fusion": "concat"}])
+def test_logits_are_divided_by_the_temperature(options):
+    encoder = make_resnet(block_type="basic_block", image_shape=(None, None, 3))
+    model = make_model(encoder, **options)
+    for head in model.heads.values():
+        head.bias.assign(np.arange(head.bias.shape[0]))
+    before = [np.array(weight) for weight in model.weights]
+    x = make_inputs(model)
+    expected = np.asarray(model(x)) / 2.5
+    folded, _ = fold_batch_norm(model, temperature=2.5)
+    np.testing.assert_allclose(np.asarray(folded(x)), expected, atol=1e-5)
+    for weight, old in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(np.array(weight), old)
+
+
 def test_a_model_of_text_has_nothing_to_fold():
     model = make_model(None)
     folded, count = fold_batch_norm(model)

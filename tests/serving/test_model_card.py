@@ -113,6 +113,30 @@ def test_the_validation_line_is_of_the_weights_that_were_kept(
     assert card["metrics"]["source"] == f"metrics.jsonl, step {step}"
 
 
+def test_states_that_a_run_is_not_calibrated(write):
+    card, text = write()
+    assert card["temperature"] == 1.0 and "logits are divided" not in text
+
+
+def test_states_the_temperature_of_a_calibrated_run(
+    servable, run_copy, predictor, tmp_path
+):
+    run = Predictor(predictor.model, predictor.classes, predictor.config, run_copy, 2.5)
+    (run_copy / "evaluation").mkdir(exist_ok=True)
+    for measured, is_said in ((2.5, False), (1.0, True)):
+        result = json.dumps(RESULT | {"temperature": measured})
+        (run_copy / "evaluation/test.json").write_text(result)
+        folder = shutil.copytree(servable / "1", tmp_path / f"model_{measured}")
+        card = write_model_card(folder, run, precision="float32")
+        text = (folder / "assets.extra/model_card.md").read_text(encoding="utf-8")
+        assert card["temperature"] == 2.5
+        assert card["metrics"]["temperature"] == measured
+        assert "the logits are divided by 2.500, fitted on the validation split" in text
+        assert (
+            "divided by 1.000, not 2.500: evaluate the run again" in text
+        ) == is_said
+
+
 def test_metrics_of_a_test_evaluation(write, run_copy):
     (run_copy / "evaluation").mkdir(exist_ok=True)
     (run_copy / "evaluation/test.json").write_text(json.dumps(RESULT))

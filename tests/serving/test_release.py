@@ -8,11 +8,19 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from tf_multimodal.inference.calibration_file import (
+    Calibration,
+    hash_weights,
+    write_calibration,
+)
+from tf_multimodal.inference.predictor import Predictor
 from tf_multimodal.models.image_text_classifier import ImageTextClassifier
 from tf_multimodal.serving import release as release_lib
 from tf_multimodal.serving.agreement import Verification
-from tf_multimodal.serving.verification import VerificationError
+from tf_multimodal.serving.pairs import Pair
+from tf_multimodal.serving.verification import VerificationError, make_expected
 from tf_multimodal.serving.versions import EXTRA_DIR
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -92,6 +100,50 @@ def test_a_model_that_differs_is_not_released(small_run, tmp_path, monkeypatch):
     with pytest.raises(VerificationError, match="differs"):
         release_lib.release_run(small_run, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def calibrated_run(run_copy):
+    """A run whose logits are divided by 3."""
+    digest = hash_weights(run_copy / "best")
+    calibration = Calibration(3.0, "validation", 1, digest, *[0.5] * 4)
+    write_calibration(run_copy, calibration)
+    return run_copy
+
+
+@pytest.mark.parametrize("model_format", ["keras_preset", "onnx", "tflite"])
+def test_other_formats_carry_the_temperature(calibrated_run, model_format):
+    release = release_lib.release_run(calibrated_run, model_format=model_format)
+    record = json.loads((release.folder / "comparison.json").read_text())
+    assert record["max_difference"] <= 1e-5 and record["label_agreement"] == 1
+    assert Predictor.from_run(calibrated_run).temperature == 3.0
+
+
+def test_every_signature_carries_the_temperature(calibrated_run, verified, tmp_path):
+    folder = release_lib.release_run(calibrated_run, tmp_path).folder
+    predictor = Predictor.from_run(calibrated_run)
+    plain = Predictor.from_run(calibrated_run, calibrate=False)
+    pixels = np.random.RandomState(0).randint(0, 256, (16, 16, 3), np.uint8)
+    image = tf.io.encode_png(pixels).numpy()
+    pairs = [Pair(image, "a red bird", "a")]
+    expected, before = (make_expected(p, pairs) for p in (predictor, plain))
+    signatures = tf.saved_model.load(str(folder)).signatures
+    raw = {"image_bytes": tf.constant([image]), "text": tf.constant(["a red bird"])}
+    prepared = signatures["preprocess"](**raw)
+    del prepared["status"]
+    asked = {
+        "serving_default": raw,
+        "tensors": prepared,
+        "text_only": {"text": raw["text"]},
+        "image_only": {"image_bytes": raw["image_bytes"]},
+    }
+    assert set(asked) == set(expected)
+    for name, inputs in asked.items():
+        received = signatures[name](**inputs)["probabilities"].numpy()
+        np.testing.assert_allclose(received, expected[name].probabilities, atol=1e-5)
+        assert np.abs(received - before[name].probabilities).max() > 0.01
+    card = json.loads((folder / EXTRA_DIR / "model_card.json").read_text())
+    assert card["temperature"] == 3.0
 
 
 @pytest.mark.parametrize("model_format", ["keras_preset", "onnx", "tflite"])
