@@ -187,6 +187,7 @@ def _make_curves() -> dict:
 
 
 def _make_confusion(classes: tuple[str, ...], counts: np.ndarray, rows: int) -> dict:
+    is_small = len(classes) <= 40
     cells = [
         {
             "label": i,
@@ -195,13 +196,12 @@ def _make_confusion(classes: tuple[str, ...], counts: np.ndarray, rows: int) -> 
             "share": float(counts[i, j] / counts[i].sum()),
             "positions": [(7 * i + j + k) % rows for k in range(min(3, counts[i, j]))],
         }
-        for i in range(len(classes))
-        for j in range(len(classes))
+        for i in range(min(len(classes), 40))
+        for j in range(min(len(classes), 40))
         if counts[i, j]
     ]
     wrong = [cell for cell in cells if cell["label"] != cell["prediction"]]
-    top = sorted(wrong, key=lambda cell: -cell["count"])[:12]
-    is_small = len(classes) <= 40
+    top = sorted(wrong, key=lambda cell: -cell["count"])[: 12 if is_small else 40]
     return {
         "classes": list(classes),
         "counts": counts.tolist() if is_small else None,

@@ -45,7 +45,7 @@ _HEAD = re.compile(r"^.*?(?=<svg)|<metadata>.*?</metadata>", re.DOTALL)
 _STYLE_SHEET = re.compile(r"<defs>\s*<style.*?</style>\s*</defs>", re.DOTALL)
 _TAG = re.compile(r"<[^>]*>")
 _IN_TAGS = (  # what goes, and what takes its place
-    (re.compile(r' id="(?!line-)[a-z0-9.]+_\d+"'), ""),  # of every group
+    (re.compile(r' id="(?!line-)[A-Za-z0-9.]+_\d+"'), ""),  # of every group
     (re.compile(r"font-family: [^;\"]*;? ?"), ""),
     (re.compile(r"(\d+\.\d\d)\d+"), r"\1"),
     (re.compile(r"(?<=<svg)(.*?) width=\"[^\"]*\""), r"\1"),

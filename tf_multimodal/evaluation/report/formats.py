@@ -12,7 +12,7 @@ def number(share: float | None, digits: int = 1) -> str:
     """Returns a share as a percentage without its sign; empty where there is none."""
     if share is None or isinstance(share, jinja2.Undefined):
         return ""
-    return f"{100 * share:.{digits}f}"
+    return _write(f"{100 * share:.{digits}f}")
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -25,8 +25,7 @@ def format_points(share: float | None, digits: int = 1) -> str:
     """Returns a difference of shares in points, with its sign, such as `+3.0`."""
     if share is None or isinstance(share, jinja2.Undefined):
         return ""
-    text = f"{100 * share:+.{digits}f}".replace("-", _MINUS)
-    return text if text.strip(f"+0.{_MINUS}") else text[1:]
+    return _write(f"{100 * share:+.{digits}f}")
 
 
 def count(value: int) -> str:
@@ -63,6 +62,11 @@ def describe_class(row: Mapping[str, Any]) -> str:
 def find_largest(words: Sequence[tuple[str, float]]) -> float:
     """Returns the largest size of a score, at least a little more than nothing."""
     return max([1e-12, *(abs(score) for _, score in words)])
+
+
+def _write(text: str) -> str:
+    """Returns a number with a true minus sign, and zero without any sign."""
+    return text.replace("-", _MINUS) if text.strip("+-0.") else text.lstrip("+-")
 
 
 FILTERS: dict[str, Callable[..., Any]] = {

@@ -90,6 +90,7 @@ function makeCard(example) {
     make("p", "text", example.text || "(no text)", true),
     make("p", "said", `${example.prediction} ${(100 * example.confidence).toFixed(0)} %`, true),
     make("p", "id", `row ${example.row}, ${example.id}`));
+  words.lastChild.title = example.id;
   card.append(picture, words);
   return card;
 }

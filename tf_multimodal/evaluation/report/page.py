@@ -21,6 +21,7 @@ from tf_multimodal.evaluation.report.sheets import draw_sheets
 
 Sections = Mapping[str, Any]
 _PICTURES = ("thumbnail", "picture_jpeg", "heat_map_jpeg")  # the JSON has numbers
+_TILES = 4  # numbers at the top
 _KEPT = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)  # shares of the answers, of the small table
 
 
@@ -40,13 +41,13 @@ def write_report(sections: Sections, folder: str | Path, split: str) -> Path:
         ValueError: a number is not finite.
     """
     folder = Path(folder)
+    text = json.dumps(
+        _leave_out_pictures(sections), indent=1, ensure_ascii=False, allow_nan=False
+    )
     figures = figures_lib.make_figures(sections)
     for figure in [*figures.values(), *draw_sheets(sections)]:
         with write_atomically(folder / split / f"{figure.name}.png") as path:
             path.write_bytes(figure.png)
-    text = json.dumps(
-        _leave_out_pictures(sections), indent=1, ensure_ascii=False, allow_nan=False
-    )
     write_text(folder / f"{split}.json", _encode(text + "\n", "backslashreplace"))
     html = render_page(sections, figures)
     write_text(folder / f"{split}.html", _encode(html, "xmlcharrefreplace"))
@@ -87,47 +88,49 @@ def render_page(sections: Sections, figures: Mapping[str, Drawing]) -> str:
     )
 
 
-def _make_lead(sections: Sections) -> str:
-    """Returns the sentence that the report begins with."""
+def _make_lead(sections: Sections) -> tuple[str, str]:
+    """Returns the sentence that the report begins with: its first clause, the rest."""
     sentence = sections["text_worth"].get("sentence")
     if sentence:
-        return str(sentence)
+        head, _, rest = str(sentence).partition("; ")
+        return (f"{head}.", rest[0].upper() + rest[1:]) if rest else (head, "")
     first = sections["headline"]["rows"][0]
     low, high = first["intervals"]["accuracy"]
     return (
         f"The model is right in {percent(first['metrics']['accuracy'])} of the rows "
-        f"(95 % interval {percent(low)} to {percent(high)})."
+        f"(95 % interval {percent(low)} to {percent(high)}).",
+        "",
     )
 
 
 def _make_tiles(sections: Sections) -> list[dict[str, str]]:
     """Returns name, value, unit and note of the numbers at the top."""
     first = sections["headline"]["rows"][0]
-    tiles = [
+    accuracy, macro_f1 = (
         (name, number(first["metrics"][key]), "%", _note(first["intervals"].get(key)))
         for name, key in (("Accuracy", "accuracy"), ("Macro F1", "macro_f1"))
-    ]
+    )
+    tiles: list[tuple[str, ...]] = [accuracy]
     worth = sections["text_worth"]
     if "not_available" not in worth:
-        gain = worth["over_better"]
-        low, high = (format_points(end) for end in gain["interval"])
-        tiles.append(
-            (
-                "The text brings" if gain["modality"] == "image" else "Both bring",
-                format_points(gain["difference"]),
-                "points",
-                f"{low} to {high}, over {gain['name']}",
-            )
-        )
+        tiles.append(_make_gain_tile("The text brings", worth["over_image"]))
+        if worth["over_better"]["modality"] == "text":
+            tiles.append(_make_gain_tile("The image brings", worth["over_better"]))
     calibration = sections["calibration"]
     if "not_available" not in calibration:
         before, after = (calibration[k]["ece"] for k in ("before", "after"))
         note = f"{percent(before)} before temperature scaling"
         tiles.append(("Calibration error", number(after), "%", note))
-    return [
-        dict(zip(("name", "value", "unit", "note"), tile, strict=True))
-        for tile in tiles
-    ]
+    if len(tiles) < _TILES:
+        tiles.insert(1, macro_f1)
+    keys = ("name", "value", "unit", "note")
+    return [dict(zip(keys, tile, strict=True)) for tile in tiles]
+
+
+def _make_gain_tile(name: str, gain: Mapping[str, Any]) -> tuple[str, ...]:
+    low, high = (format_points(end) for end in gain["interval"])
+    value = format_points(gain["difference"])
+    return name, value, "points", f"{low} to {high}, over {gain['name']}"
 
 
 def _note(interval: list[float] | None) -> str:

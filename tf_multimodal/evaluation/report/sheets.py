@@ -101,24 +101,26 @@ def _draw_explanations(
     rows: Sequence[Mapping[str, Any]], examples: Mapping[int, Any]
 ) -> Drawing:
     title = "What the answers rest on: image, heat map, words"
-    size = 1.75 * len(rows) + 0.3, 7.0
+    lines = -(-len(rows) // 2)
+    size = 1.6 * lines + 0.3, 11.2
     with draw("explanations", title, title, *size, in_page=False) as (drawing, axes):
-        _set_up(axes, 4, len(rows))
-        for y, row in enumerate(rows):
+        _set_up(axes, 7, lines)
+        for place, row in enumerate(rows):
+            y, column = divmod(place, 2)
+            x = 3.6 * column
             example = examples[row["position"]]
-            _show(axes, row["picture_jpeg"], 0.05, y, 0.9)
-            _show(axes, row["heat_map_jpeg"], 1.05, y, 0.9)
+            _show(axes, row["picture_jpeg"], x, y, 0.9)
+            _show(axes, row["heat_map_jpeg"], x + 1, y, 0.9)
             head = f"{example['prediction']} {percent(row['probability'], 0)}"
             if not example["correct"]:
                 head += f"   label: {example['label']}"
             style = {"va": "top", "fontsize": 9}
-            axes.text(2.1, y + 0.02, shorten(head, 44), color=PALETTE["ink"], **style)
+            axes.text(x + 2, y + 0.02, shorten(head, 34), color=PALETTE["ink"], **style)
             words = sorted(row["words"], key=lambda word: -abs(word[1]))[:_WORDS]
             for line, (word, score) in enumerate(words):
                 colour = PALETTE["accent" if score >= 0 else "warn"]
-                text = f"{score:+.2f}  {shorten(word, 28)}"
-                place = y + 0.16 + 0.12 * line
-                axes.text(2.1, place, text, color=colour, **style)
+                text = f"{score:+.2f}  {shorten(word, 22)}"
+                axes.text(x + 2, y + 0.16 + 0.12 * line, text, color=colour, **style)
     return drawing
 
 
