@@ -1,4 +1,4 @@
-"""Pictures of an evaluation, as PNG files."""
+"""Pictures of an evaluation, as PNG files or, while a run trains, as pixels."""
 
 import collections
 import contextlib
@@ -18,15 +18,17 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from tf_multimodal.data import atomic_file
+from tf_multimodal.data import atomic_file, spec
 from tf_multimodal.evaluation import scores
 
 if TYPE_CHECKING:
     from tf_multimodal.data.source import Source
     from tf_multimodal.inference.predictions import Predictions
 
-_DPI = 130
+_DPI = 130  # of files
+_SCREEN_DPI = 80  # of pixels for TensorBoard, which keeps them all
 _COLUMNS = 4  # of the examples
+_SEARCHED_ROWS = 20_000  # for examples, evenly spread; more take seconds
 _CLASSES_SHOWN = 3  # of an example that has several, the most probable ones
 _RIGHT, _WRONG = "#1a7f37", "#b3261e"
 _TRAIN, _VALIDATION = "#7a8699", "#1f5fbf"
@@ -92,29 +94,48 @@ def plot_confusion(
         classes: names of the classes.
         path: the PNG file.
     """
+    with _draw(path, _measure_confusion(classes)) as figure:
+        _fill_confusion(figure, confusion, classes)
+
+
+def render_confusion(
+    confusion: Sequence[Sequence[int]], classes: Sequence[str]
+) -> np.ndarray:
+    """Returns what `plot_confusion` draws as pixels, uint8 [h, w, 3]."""
+    with _make_figure(_measure_confusion(classes)) as figure:
+        _fill_confusion(figure, confusion, classes)
+        return _rasterise(figure)
+
+
+def _measure_confusion(classes: Sequence[str]) -> tuple[float, float]:
+    side = min(14.0, 2.8 + 0.42 * len(classes))
+    return side + 1.2, side
+
+
+def _fill_confusion(
+    figure: Figure, confusion: Sequence[Sequence[int]], classes: Sequence[str]
+) -> None:
     counts = np.asarray(confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = min(14.0, 2.8 + 0.42 * len(classes))
-    with _draw(path, (side + 1.2, side)) as figure:
-        axis = figure.subplots()
-        picture = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        axis.set_xlabel("prediction")
-        axis.set_ylabel("label")
-        if len(classes) <= _NAMED_CLASSES:
-            names = [_clean(name, 24) for name in classes]
-            size = 9 if len(classes) <= _COUNTED_CLASSES else 6
-            axis.set_xticks(range(len(names)), names, rotation=90, fontsize=size)
-            axis.set_yticks(range(len(names)), names, fontsize=size)
-        if len(classes) <= _COUNTED_CLASSES:
-            for (i, j), count in np.ndenumerate(counts):
-                if count:
-                    color = "white" if shares[i, j] > 0.6 else "black"
-                    axis.text(
-                        j, i, count, ha="center", va="center", color=color, fontsize=8
-                    )
-        bar = figure.colorbar(picture, ax=axis, fraction=0.046, pad=0.03)
-        bar.ax.yaxis.set_major_formatter(PercentFormatter(1.0))
-        bar.set_label("share of the label's pairs")
+    axis = figure.subplots()
+    picture = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axis.set_xlabel("prediction")
+    axis.set_ylabel("label")
+    if len(classes) <= _NAMED_CLASSES:
+        names = [_clean(name, 24) for name in classes]
+        size = 9 if len(classes) <= _COUNTED_CLASSES else 6
+        axis.set_xticks(range(len(names)), names, rotation=90, fontsize=size)
+        axis.set_yticks(range(len(names)), names, fontsize=size)
+    if len(classes) <= _COUNTED_CLASSES:
+        for (i, j), count in np.ndenumerate(counts):
+            if count:
+                color = "white" if shares[i, j] > 0.6 else "black"
+                axis.text(
+                    j, i, count, ha="center", va="center", color=color, fontsize=8
+                )
+    bar = figure.colorbar(picture, ax=axis, fraction=0.046, pad=0.03)
+    bar.ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    bar.set_label("share of the label's pairs")
 
 
 def plot_examples(
@@ -129,26 +150,60 @@ def plot_examples(
         count: number of pairs; fewer where there are fewer.
     """
     chosen = choose_examples(source, predictions, count)
+    images = [source.images[predictions.index[position]] for position in chosen]
+    with _draw(path, _measure_examples(len(chosen))) as figure:
+        pixels = [read_image(image) for image in images]
+        _fill_examples(figure, source, predictions, chosen, pixels)
+
+
+def render_examples(
+    source: "Source", predictions: "Predictions", images: Sequence[np.ndarray | None]
+) -> np.ndarray:
+    """Draws all of some pairs with label, prediction and confidence.
+
+    Args:
+        source: the rows, with labels.
+        predictions: of some of its rows, all of which are drawn.
+        images: pixels uint8 [h, w, 3] of each; None where there is no usable image.
+
+    Returns:
+        uint8 [h, w, 3].
+    """
+    chosen = list(range(len(predictions)))
+    with _make_figure(_measure_examples(len(chosen))) as figure:
+        _fill_examples(figure, source, predictions, chosen, images)
+        return _rasterise(figure)
+
+
+def _measure_examples(count: int) -> tuple[float, float]:
+    return 2.9 * _COLUMNS, 3.9 * -(-count // _COLUMNS)
+
+
+def _fill_examples(
+    figure: Figure,
+    source: "Source",
+    predictions: "Predictions",
+    chosen: Sequence[int],
+    images: Sequence[np.ndarray | None],
+) -> None:
+    axes = figure.subplots(-(-len(chosen) // _COLUMNS), _COLUMNS, squeeze=False).ravel()
     correct = scores.find_correct(source, predictions)
-    rows = -(-len(chosen) // _COLUMNS)
-    with _draw(path, (2.9 * _COLUMNS, 3.9 * rows)) as figure:
-        axes = figure.subplots(rows, _COLUMNS, squeeze=False).ravel()
-        for axis in axes:
-            axis.set_axis_off()
-        for axis, position in zip(axes, chosen, strict=False):
-            index = int(predictions.index[position])
-            _show_image(axis, _read_image(source.images[index]))
-            axis.set_title(_clean(source.texts[index], 90) or "(no text)", fontsize=9.5)
-            is_right = bool(correct[position])
-            axis.text(
-                0.5,
-                -0.04,
-                _describe_prediction(source, predictions, position, is_right),
-                ha="center",
-                va="top",
-                fontsize=10.5,
-                color=_RIGHT if is_right else _WRONG,
-            )
+    for axis in axes:
+        axis.set_axis_off()
+    for axis, position, image in zip(axes, chosen, images, strict=False):
+        index = int(predictions.index[position])
+        _show_image(axis, image)
+        axis.set_title(_clean(source.texts[index], 90) or "(no text)", fontsize=9.5)
+        is_right = bool(correct[position])
+        axis.text(
+            0.5,
+            -0.04,
+            _describe_prediction(source, predictions, position, is_right),
+            ha="center",
+            va="top",
+            fontsize=10.5,
+            color=_RIGHT if is_right else _WRONG,
+        )
 
 
 def _describe_prediction(
@@ -199,6 +254,23 @@ def choose_examples(
     return right[: count - num_wrong] + wrong[:num_wrong]
 
 
+def choose_rows(source: "Source", indices: np.ndarray, count: int) -> np.ndarray:
+    """Returns rows to show whatever their predictions, of as many classes as possible.
+
+    Args:
+        source: the rows, with labels.
+        indices: int64 [n], those to choose from.
+        count: number of rows; fewer where there are fewer.
+
+    Returns:
+        int64 [count], ascending.
+    """
+    indices = indices[:: -(-len(indices) // _SEARCHED_ROWS) or 1]
+    positions = np.arange(len(indices))
+    mixed = _mix_classes(positions, source.labels[indices], source.ids[indices])
+    return np.sort(indices[mixed[:count]])
+
+
 def _mix_classes(
     positions: np.ndarray, labels: np.ndarray, ids: np.ndarray
 ) -> list[int]:
@@ -218,6 +290,15 @@ def _mix_classes(
 @contextlib.contextmanager
 def _draw(path: str | Path, size: tuple[float, float]) -> Iterator[Figure]:
     """Gives a figure to draw on, of a size in inches, and writes it to `path`."""
+    with _make_figure(size) as figure:
+        yield figure
+        with atomic_file.write_atomically(path) as temporary:
+            figure.savefig(temporary, dpi=_DPI, bbox_inches="tight", pad_inches=0.12)
+
+
+@contextlib.contextmanager
+def _make_figure(size: tuple[float, float]) -> Iterator[Figure]:
+    """Gives a figure of a size in inches, and how it is to look while drawn."""
     installed = {font.name for font in font_manager.fontManager.ttflist}
     fonts = ["DejaVu Sans", *(f for f in _FALLBACK_FONTS if f in installed)]
     # Captions are not formulas: a dollar sign is a dollar sign.
@@ -229,12 +310,26 @@ def _draw(path: str | Path, size: tuple[float, float]) -> Iterator[Figure]:
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
-        with atomic_file.write_atomically(path) as temporary:
-            figure.savefig(temporary, dpi=_DPI, bbox_inches="tight", pad_inches=0.12)
 
 
-def _read_image(image: bytes | str) -> np.ndarray | None:
-    """Returns pixels uint8 [h, w, 3]; None where there is no usable image."""
+def _rasterise(figure: Figure) -> np.ndarray:
+    """Returns the figure's pixels, uint8 [h, w, 3]."""
+    figure.set_dpi(_SCREEN_DPI)
+    canvas = figure.canvas
+    assert isinstance(canvas, FigureCanvasAgg)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def read_image(
+    image: bytes | str, max_image_px: int = spec.MAX_IMAGE_PX
+) -> np.ndarray | None:
+    """Returns pixels uint8 [h, w, 3]; None where there is no usable image.
+
+    Args:
+        image: encoded, or the path of a file; empty: there is none.
+        max_image_px: limit on width times height.
+    """
     import tensorflow as tf
 
     from tf_multimodal.data import decode
@@ -244,7 +339,7 @@ def _read_image(image: bytes | str) -> np.ndarray | None:
     try:
         is_path = isinstance(image, str)
         content = tf.io.read_file(image) if is_path else tf.constant(image)
-        return decode.decode_image(content).numpy()
+        return decode.decode_image(content, max_image_px).numpy()
     except tf.errors.OpError:
         return None
 

@@ -1,6 +1,7 @@
 """Evaluation while a run trains: one data set and one graph, used many times.
 
-Weighted by `source.weights`, as `evaluate` is.
+Weighted by `source.weights`, as `evaluate` is. Its pictures are made of the same
+predictions: of the same weights they are the same to the last pixel.
 """
 
 import io
@@ -8,15 +9,18 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tf_multimodal.data import pipeline
 from tf_multimodal.data.share import Share
 from tf_multimodal.data.source import Source
-from tf_multimodal.evaluation import metrics, scores
+from tf_multimodal.evaluation import metrics, plots, scores
 from tf_multimodal.inference import predictions
 from tf_multimodal.models.image_text_classifier import ImageTextClassifier
 
-NAMES = ("loss", "accuracy", "macro_f1")
+NUM_EXAMPLES = 8
+MAX_CONFUSION_CLASSES = 40  # of more a matrix cannot be read
+_EXAMPLE_PX = 256  # longest side of an example's image
 
 
 class Validation:
@@ -59,11 +63,24 @@ class Validation:
         self.dataset = pipeline.make_eval_dataset(
             source, indices, preprocessor, batch_size=batch_size, share=share
         )
+        self._examples = plots.choose_rows(source, indices, NUM_EXAMPLES)
+        self._images: list[np.ndarray | None] | None = None
+        self._shown: predictions.Predictions | None = None
+        self._confusion: list[list[int]] | None = None
+
+    def describe_confusion(self) -> str:
+        """Returns why `draw_pictures` has no confusion matrix; empty where it has."""
+        if self.source.label_sets is not None:
+            return "rows may have several labels"
+        if (count := len(self.source.classes)) > MAX_CONFUSION_CLASSES:
+            return f"{count} classes are more than {MAX_CONFUSION_CLASSES}"
+        return ""
 
     def compute_metrics(self) -> dict[str, float]:
-        """Returns `loss` (without smoothing), `accuracy`, `macro_f1`; {} of no rows.
+        """Returns the headline metrics of `scores.compute_metrics`; {} of no rows.
 
-        Of label sets the accuracy is that of `label_set_metrics`: all of a row's.
+        The loss is without smoothing. Of label sets the accuracy is that of
+        `label_set_metrics`: all of a row's.
         """
         if not len(self.indices):
             return {}
@@ -74,13 +91,66 @@ class Validation:
         if self._gather is not None:
             found = _join(self._gather(_pack(found)), found.multi_label)
         values = scores.compute_metrics(self.source, found)
-        return {name: float(values[name]) for name in NAMES}
+        del values["examples"]  # the same each time
+        self._shown = _select(found, np.isin(found.index, self._examples))
+        if not self.describe_confusion():
+            self._confusion = scores.compute_confusion(self.source, found)
+        return {name: float(value) for name, value in values.items()}
+
+    def draw_pictures(self) -> dict[str, np.ndarray]:
+        """Returns pictures of what `compute_metrics` found last; {} of no rows.
+
+        Returns:
+            uint8 [h, w, 3] by name: `examples`, always the same rows, with label and
+            prediction; `confusion_matrix`, counts of rows, unless
+            `describe_confusion` says why not.
+        """
+        if self._shown is None:
+            return {}
+        if self._images is None:
+            images = self.source.images[self._shown.index]
+            self._images = [self._read_small(image) for image in images]
+        pictures = {
+            "examples": plots.render_examples(self.source, self._shown, self._images)
+        }
+        if self._confusion is not None:
+            pictures["confusion_matrix"] = plots.render_confusion(
+                self._confusion, self.source.classes
+            )
+        return pictures
+
+    def _read_small(self, image: bytes | str) -> np.ndarray | None:
+        """Returns an example's pixels: few, since they are kept for the next time."""
+        pixels = plots.read_image(image, self.max_image_px)
+        if pixels is None or max(pixels.shape) <= _EXAMPLE_PX:
+            return pixels
+        size = (_EXAMPLE_PX, _EXAMPLE_PX)
+        small = tf.image.resize(
+            pixels, size, "area", preserve_aspect_ratio=True, antialias=True
+        )
+        return np.asarray(tf.cast(tf.round(small), tf.uint8))
 
     def _iterate(self) -> Iterator[Any]:
         for batch in self.dataset:
             if self._check is not None:
                 self._check()
             yield batch
+
+
+def _select(
+    found: predictions.Predictions, kept: np.ndarray
+) -> predictions.Predictions:
+    """Returns some rows of predictions, copied; kept: bool [n]."""
+    index = found.index[kept]
+    nothing = [""] * len(index)
+    return predictions.Predictions(
+        index=index,
+        probabilities=found.probabilities[kept],
+        status=nothing,
+        reasons=nothing,
+        usable=found.usable[kept],
+        multi_label=found.multi_label,
+    )
 
 
 def _pack(found: predictions.Predictions) -> bytes:

@@ -1,4 +1,4 @@
-"""TensorBoard's event files of a run: one point an interval, cut on resuming.
+"""TensorBoard's event files of a run: a point an interval, pictures, cut on resuming.
 
 Tags and folders are those of Keras's TensorBoard callback. That one writes its
 events now and then; here they are on the disk before the state is that counts them.
@@ -7,6 +7,7 @@ events now and then; here they are on the disk before the state is that counts t
 import pathlib
 from collections.abc import Iterator, Mapping
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.core.util import event_pb2
 
@@ -17,7 +18,7 @@ PARTS = ("train", "validation")
 
 
 class EventLog:
-    """Writes scalars for TensorBoard.
+    """Writes scalars and pictures for TensorBoard.
 
     Args:
         folder: that TensorBoard is pointed at; `train` and `validation` are in it.
@@ -27,23 +28,35 @@ class EventLog:
         self._folder = folder
         self._writers: dict[str, tf.summary.SummaryWriter] = {}
 
-    def write(self, epoch: int, values: Mapping[str, float]) -> None:
+    def write(
+        self,
+        epoch: int,
+        values: Mapping[str, float],
+        pictures: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
         """Writes the values of an interval, those of validation beside the others.
 
         Args:
             epoch: number of the interval, from 0.
             values: by name; `val_` begins those of validation.
+            pictures: of validation, uint8 [h, w, 3] by name.
         """
         for name, value in values.items():
-            part = PARTS[name.startswith(VALIDATION)]
-            if part not in self._writers:
-                path = str(self._folder / part)
-                self._writers[part] = tf.summary.create_file_writer(path)
-            with self._writers[part].as_default():
+            with self._get_writer(name.startswith(VALIDATION)).as_default():
                 tag = f"epoch_{name.removeprefix(VALIDATION)}"
                 tf.summary.scalar(tag, value, step=epoch)
+        for name, pixels in (pictures or {}).items():
+            with self._get_writer(True).as_default():
+                tf.summary.image(name, pixels[np.newaxis], step=epoch)
         for writer in self._writers.values():
             writer.flush()
+
+    def _get_writer(self, of_validation: bool) -> tf.summary.SummaryWriter:
+        part = PARTS[of_validation]
+        if part not in self._writers:
+            path = str(self._folder / part)
+            self._writers[part] = tf.summary.create_file_writer(path)
+        return self._writers[part]
 
     def close(self) -> None:
         """Closes the files; more values go into new ones."""
