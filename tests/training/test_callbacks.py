@@ -22,7 +22,7 @@ class Seen:
     def __init__(self, read):
         self.read, self.seen = read, {}
 
-    def log(self, line, timing):
+    def log(self, line, timing, draw=None):
         self.seen["line"] = line
 
     def save_state(self, with_best=False):

@@ -3,6 +3,7 @@
 import errno
 import json
 
+import numpy as np
 import pytest
 
 from tf_multimodal.training import recorder as recorder_lib
@@ -80,6 +81,36 @@ def test_only_the_chief_writes_but_all_take_the_state(make, tmp_path):
     recorder.save_state(with_best=True)
     assert not list(tmp_path.iterdir()) and not recorder._writer.submitted
     assert recorder._variables.taken == 1  # reading is collective
+
+
+def test_pictures_are_drawn_where_they_are_written(make, tmp_path):
+    drawn = []
+
+    def draw():
+        drawn.append(1)
+        return {"examples": np.zeros((2, 2, 3), np.uint8)}
+
+    make(devices=Worker()).log(LINE, {"step": 5}, draw)
+    assert not drawn and not list(tmp_path.iterdir())
+    make().log(LINE, {"step": 5}, draw)
+    assert len(drawn) == 1
+    (path,) = (tmp_path / "tensorboard/validation").iterdir()
+    assert b"examples" in path.read_bytes()
+    timing = json.loads((tmp_path / "timing.jsonl").read_text())
+    assert timing.keys() == {"step", "log_seconds"}
+
+
+def test_trackers_get_the_values_on_the_chief(make):
+    class Seen(list):
+        def log(self, epoch, values):
+            self.append((epoch, values))
+
+    seen = Seen()
+    for devices in (Worker(), Devices()):
+        recorder = make(devices=devices)
+        recorder._trackers = seen
+        recorder.log(LINE, {"step": 5})
+    assert seen == [(0, {"loss": 2.0, "val_loss": 3.0})]
 
 
 def test_a_full_disk_is_said_with_what_to_do(make, tmp_path, monkeypatch):

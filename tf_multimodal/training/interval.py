@@ -1,10 +1,11 @@
 """What happens at an interval's end: evaluation, best weights, logs, the state."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from tf_multimodal.training.distribution.devices import Devices
 from tf_multimodal.training.interruption import Interrupted, Interruption
@@ -31,6 +32,7 @@ class Interval(keras.callbacks.Callback):
         recorder: writes logs and states.
         devices: all workers must stop together.
         interruption: signals received.
+        draw: returns pictures of the last evaluation, by name.
     """
 
     def __init__(
@@ -44,12 +46,13 @@ class Interval(keras.callbacks.Callback):
         recorder: Recorder,
         devices: Devices,
         interruption: Interruption,
+        draw: Callable[[], Mapping[str, np.ndarray]] | None = None,
     ) -> None:
         super().__init__()
         self._progress, self._plan, self._config = progress, plan, config
         self._variables, self._begun, self._evaluate = variables, begun, evaluate
         self._recorder, self._devices = recorder, devices
-        self._interruption = interruption
+        self._interruption, self._draw = interruption, draw
         self._since = time.monotonic()
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -66,7 +69,8 @@ class Interval(keras.callbacks.Callback):
         last = progress.step >= self._plan.total
         every = self._config.eval_intervals
         best = False
-        if last or (every and (epoch + 1) % every == 0):
+        evaluates = last or (every and (epoch + 1) % every == 0)
+        if evaluates:
             progress.train_metrics = values
             metrics, best = self._run_evaluation(last)
             progress.train_metrics = None
@@ -81,7 +85,8 @@ class Interval(keras.callbacks.Callback):
             "state_seconds": round(self._recorder.take_seconds(), 3),
             "pairs_per_second": round(float(logs.get("pairs/s", 0.0)), 1),
         }
-        self._recorder.log(line | {"learning_rate": rate}, timing)
+        draw = self._draw if evaluates else None
+        self._recorder.log(line | {"learning_rate": rate}, timing, draw)
         self._recorder.save_state(with_best=best)
         if last or progress.stopped:
             return

@@ -6,8 +6,9 @@ import os
 import pathlib
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
+import numpy as np
 import tensorflow as tf
 
 from tf_multimodal.training.distribution.devices import Devices
@@ -17,6 +18,7 @@ from tf_multimodal.training.state.progress import Progress
 from tf_multimodal.training.state.snapshot import StateVariables
 from tf_multimodal.training.state.store import StateError
 from tf_multimodal.training.state.writer import StateWriter
+from tf_multimodal.training.trackers import Trackers
 
 
 class Recorder:
@@ -33,6 +35,7 @@ class Recorder:
         writer: writes states beside the training.
         devices: which worker this is.
         save_preset: writes the model as a preset into a folder.
+        trackers: what else shows the metrics; None: nothing.
     """
 
     def __init__(
@@ -43,28 +46,44 @@ class Recorder:
         writer: StateWriter,
         devices: Devices,
         save_preset: Callable[[str], None],
+        trackers: Trackers | None = None,
     ) -> None:
         self._directory, self._progress = directory, progress
         self._variables, self._writer = variables, writer
         self._devices, self._save_preset = devices, save_preset
         self._events = EventLog(directory.tensorboard)
+        self._trackers = trackers
         self._seconds = 0.0
         self.last_state = time.monotonic()
 
-    def log(self, line: dict[str, float], timing: dict[str, float]) -> None:
-        """Appends to `metrics.jsonl`, `timing.jsonl` and TensorBoard's events.
+    def log(
+        self,
+        line: dict[str, float],
+        timing: dict[str, float],
+        draw: Callable[[], Mapping[str, np.ndarray]] | None = None,
+    ) -> None:
+        """Appends to `metrics.jsonl`, `timing.jsonl`, TensorBoard's events, trackers.
 
         Args:
             line: metrics of an interval.
-            timing: its times.
+            timing: its times; `log_seconds`, what this takes, is added.
+            draw: returns pictures of its evaluation, uint8 [h, w, 3] by name; None:
+                there was none.
         """
         if not self._devices.is_chief:
             return
+        begun = time.monotonic()
+        epoch = int(line["epoch"]) - 1
         values = {k: v for k, v in line.items() if k not in ("step", "epoch")}
+        pictures = draw() if draw else {}
         with _explain(self._directory.path):
             _append(self._directory.metrics, line)
-            _append(self._directory.timing, timing)
-            self._events.write(int(line["epoch"]) - 1, values)
+            self._events.write(epoch, values, pictures)
+        if self._trackers is not None:
+            self._trackers.log(epoch, values)
+        seconds = {"log_seconds": round(time.monotonic() - begun, 3)}
+        with _explain(self._directory.path):
+            _append(self._directory.timing, timing | seconds)
 
     def restore_logs(self, logs: dict[str, bytes], first_epoch: int) -> None:
         """Puts all that `log` writes back to what it was at a state.

@@ -16,6 +16,7 @@ from tf_multimodal.training.distribution.devices import Devices
 from tf_multimodal.training.interruption import Interruption
 from tf_multimodal.training.run_directory import RunDirectory
 from tf_multimodal.training.run_lock import RunLock
+from tf_multimodal.training.trackers import check_installed
 from tf_multimodal.training.trainer import Trainer
 
 # What a user can put right.
@@ -54,6 +55,7 @@ def run(
             stack.enter_context(contextlib.redirect_stdout(nowhere))
         interruption = stack.enter_context(Interruption())
         directory = RunDirectory(workdir)
+        devices.run_on_chief(lambda: check_installed(config.train.trackers))
         devices.run_on_chief(lambda: directory.check(config))
         if directory.finished.exists():
             print(f"The run in {directory.path} is finished; nothing was changed.")

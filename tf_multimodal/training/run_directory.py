@@ -46,6 +46,7 @@ class RunDirectory:
         self.dropped = self.path / "dropped.jsonl"
         self.tensorboard = self.path / "tensorboard"
         self.rollbacks = self.path / "rollbacks.jsonl"
+        self.trackers = self.path / "trackers.json"
         self.finished = self.path / "finished.json"
 
     def check(self, config: ml_collections.ConfigDict) -> None:
@@ -82,7 +83,8 @@ class RunDirectory:
         if self.config.exists():
             if not self._find_conflict(config):
                 return
-            for path in (self.versions, self.labels, self.splits, self.dropped):
+            described = (self.versions, self.labels, self.splits)
+            for path in (*described, self.dropped, self.trackers):
                 path.unlink(missing_ok=True)
             shutil.rmtree(self.state, ignore_errors=True)
         self.path.mkdir(parents=True, exist_ok=True)

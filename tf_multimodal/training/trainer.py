@@ -32,6 +32,7 @@ from tf_multimodal.training.state.snapshot import Snapshot, StateVariables
 from tf_multimodal.training.state.store import StateStore
 from tf_multimodal.training.state.writer import StateWriter
 from tf_multimodal.training.steps import Steps
+from tf_multimodal.training.trackers import Trackers
 
 
 class Trainer:
@@ -90,6 +91,8 @@ class Trainer:
             gather=devices.gather,
             check=self._check_interruption,
         )
+        if reason := self._validation.describe_confusion():
+            print(f"TensorBoard gets no confusion matrix: {reason}.")
 
     def train(self) -> None:
         """Runs the steps that are left and writes `finished.json`.
@@ -102,6 +105,7 @@ class Trainer:
         with (
             self._interruption.delayed(),
             StateWriter(self._store, self._directory.best) as writer,
+            self._make_trackers() as trackers,
         ):
             self._recorder = Recorder(
                 self._directory,
@@ -110,6 +114,7 @@ class Trainer:
                 writer,
                 self._devices,
                 self._save_preset,
+                trackers,
             )
             with contextlib.closing(self._recorder), self._devices.fitting():
                 self._restore()
@@ -121,6 +126,11 @@ class Trainer:
                         self._roll_back(error)
         if self._devices.is_chief:
             self._finish()
+
+    def _make_trackers(self) -> Trackers:
+        names = self._config.train.trackers if self._devices.is_chief else ()
+        path = self._directory.trackers
+        return Trackers(names, path, self._config, self._model)
 
     def _is_done(self) -> bool:
         progress = self._progress
@@ -325,6 +335,7 @@ class Trainer:
                 self._recorder,
                 self._devices,
                 self._interruption,
+                self._validation.draw_pictures,
             ),
         ]
         self._begun = None
