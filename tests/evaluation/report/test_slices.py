@@ -33,7 +33,7 @@ def list_names(section, by):
 
 
 def test_the_worst_slice_comes_first_and_survives(make_collected):
-    texts = ["one"] * 100 + ["one two"] * 100 + ["one two three four"] * 100
+    texts = ["one"] * 100 + ["one_two"] * 100 + ["one two three four"] * 100
     correct = np.arange(300) % 10 < np.repeat([9, 4, 8], 100)
     section = make_slices(make_split(make_collected, correct, texts=texts))
     first = section["rows"][0]

@@ -89,3 +89,14 @@ def test_many_classes_have_no_more_than_a_hundred_curves(make_collected):
     assert has_curve == [False] * 20 + [True] * 100
     assert section["curves_left_out"] == 20
     assert all(row["average_precision"] is not None for row in section["classes"])
+
+
+def test_of_equal_recalls_the_highest_precision_is_shown(make_collected):
+    truth = np.repeat([0, 1], 200)
+    scores = np.linspace(0.01, 0.99, 400)
+    collected = make_collected(truth, np.stack([1 - scores, scores], axis=1))
+    row = make_thresholds(collected)["classes"][1]
+    complete = [
+        p for p, r in zip(row["precision"], row["recall"], strict=True) if r == 1
+    ]
+    assert complete == [0.5, 1.0]  # all rows, and all of the class alone

@@ -192,7 +192,8 @@ def _list_dimensions(
     reads = collected.modalities
     if reads != "image":
         texts = presence.get_texts(collected)
-        lengths = np.array([len(text.split()) or np.nan for text in texts], np.float64)
+        words = [len(text.replace("_", " ").split()) for text in texts]
+        lengths = np.where(words, np.array(words, np.float64), np.nan)
         yield from _name("text length", cut_at_quantiles(lengths, _BINS, "words"))
         scripts = [find_script(text) or "no letters" for text in texts]
         known = [s if has else None for s, has in zip(scripts, has_text, strict=True)]
