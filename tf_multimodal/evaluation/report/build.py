@@ -95,7 +95,7 @@ def _make_sections(
 ) -> dict[str, Any]:
     """Returns every section of the report by name."""
     makers: dict[str, Callable[[], dict[str, Any]]] = {
-        "text_worth": lambda: text_worth.make_text_worth(collected),
+        "text_worth": lambda: text_worth.make_text_worth(collected, alone),
         "headline": lambda: headline.make_headline(collected, alone),
         "curves": lambda: curves.make_curves(run.read_history()),
         "confusion": lambda: gallery.make_confusion(collected),
