@@ -166,7 +166,7 @@ def _keep(maps: Any, training: bool = False) -> Any:
     return maps
 
 
-def _cut_text_encoder(encoder: Any) -> tuple[keras.Model, keras.Model]:
+def _cut_text_encoder(encoder: Any) -> tuple[keras.Model, Any]:
     """Cuts behind the layer that looks token ids up."""
     inputs = encoder.input
     if not isinstance(inputs, dict) or set(inputs) != set(TOKEN_KEYS):
@@ -193,8 +193,13 @@ def _cut_text_encoder(encoder: Any) -> tuple[keras.Model, keras.Model]:
     states = output["sequence_output"] if isinstance(output, dict) else output
     tokens = [inputs[key] for key in TOKEN_KEYS]
     embed = keras.Model(token_ids, embeddings[0], name="token_embeddings")
-    read = keras.Model([embeddings[0], *tokens], states, name="text_reader")
-    return embed, read
+    if states is embeddings[0]:
+        return embed, _keep_first
+    return embed, keras.Model([embeddings[0], *tokens], states, name="text_reader")
+
+
+def _keep_first(tensors: list[Any], training: bool = False) -> Any:
+    return tensors[0]
 
 
 def _is_float(tensor: Any) -> bool:

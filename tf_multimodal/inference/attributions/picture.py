@@ -39,7 +39,7 @@ def make_overlay(picture: np.ndarray, heat_map: np.ndarray) -> np.ndarray:
     Returns:
         uint8 [h, w, 3].
     """
-    colours = matplotlib.colormaps["inferno"](heat_map)[..., :3] * 255
+    colours = matplotlib.colormaps["turbo"](heat_map)[..., :3] * 255
     share = _STRENGTH * np.asarray(heat_map)[..., np.newaxis]
     return np.rint((1 - share) * picture + share * colours).astype(np.uint8)
 
