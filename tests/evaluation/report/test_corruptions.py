@@ -92,3 +92,9 @@ def test_jpeg_is_that_of_its_quality(pixels, random):
 def test_tiny_images_are_corrupted_too(shape, name, random):
     for level in corruptions.CORRUPTIONS[name]:
         assert level.apply(np.full(shape, 7, np.uint8), random).shape == shape
+
+
+def test_a_blur_leaves_the_channels_apart(random):
+    red = np.zeros((224, 224, 3), np.uint8)
+    red[..., 0] = 200
+    assert np.array_equal(corruptions.blur(red, 3, random), red)
