@@ -15,7 +15,7 @@ MAX_BARS = 40  # of a figure; more are left to the tables
 MAX_CURVES = 40  # of precision over recall
 _ROW = 0.27  # inches that a bar takes
 _EDGES = 0.62  # inches of a figure of bars that are not bars
-_NAME_COLUMNS = 22
+_NAME_COLUMNS, _SLICE_COLUMNS = 22, 30
 _COUNTED_CLASSES = 25  # more do not leave room for a count in each cell
 _INK, _QUIET, _LINE = PALETTE["ink"], PALETTE["quiet"], PALETTE["line"]
 _ACCENT, _SOFT, _WARN = PALETTE["accent"], PALETTE["soft"], PALETTE["warn"]
@@ -287,6 +287,7 @@ def draw_slices(section: Mapping[str, Any]) -> list[Drawing]:
     with _draw_rows("slices", "The worst slices", alt, len(bars)) as (drawing, axes):
         colours = [_WARN if row["survives"] else _QUIET for row in rows]
         _paint_points(axes, bars, colours)
+        _name_rows(axes, [name for name, _, _ in bars], _SLICE_COLUMNS)
         _show_points(axes, "difference to the rest, points")
     return [drawing]
 
@@ -369,9 +370,9 @@ def _paint_points(
     _name_rows(axes, [name for name, _, _ in bars])
 
 
-def _name_rows(axes: Axes, names: Sequence[str]) -> None:
+def _name_rows(axes: Axes, names: Sequence[str], columns: int = _NAME_COLUMNS) -> None:
     """Writes the names beside the rows, the first one at the top."""
-    shown = [shorten(name, _NAME_COLUMNS) for name in names]
+    shown = [shorten(name, columns) for name in names]
     axes.set_yticks(range(len(shown)), shown, color=_INK)
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.grid(False, axis="y")

@@ -26,6 +26,8 @@ const watcher = new IntersectionObserver((entries) => {
   for (const entry of entries) {
     if (!entry.isIntersecting) continue;
     for (const [id, a] of links) a.classList.toggle("here", id === entry.target.id);
+    const link = links.get(entry.target.id);
+    link.parentNode.scrollLeft = link.offsetLeft - link.parentNode.clientWidth / 2;
   }
 }, { rootMargin: "-15% 0px -75% 0px" });
 document.querySelectorAll("main > section[id]").forEach((s) => watcher.observe(s));
