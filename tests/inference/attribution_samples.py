@@ -83,7 +83,12 @@ def randomise(model: ImageTextClassifier, seed: int, pattern: str = "") -> None:
     generator = np.random.RandomState(seed)
     for path, variable in model.get_variable_paths().items():
         if path.startswith(pattern) and "moving" not in path:
-            variable.assign(generator.normal(0, 0.4, variable.shape))
+            shape = variable.shape
+            is_filter = (
+                len(shape) == 4
+            )  # He's: else the image's logits drown the text's
+            scale = np.sqrt(2 / np.prod(shape[:3])) if is_filter else 0.4
+            variable.assign(generator.normal(0, scale, shape))
 
 
 def make_image_encoder(dtype: str | None = None) -> keras_hub.models.Backbone:
@@ -105,7 +110,7 @@ def make_encoder(kind: str, dtype: str | None = None) -> keras_hub.models.Backbo
         return EmbeddingTextBackbone(len(VOCABULARY), 8, dtype=dtype)
     return keras_hub.models.BertBackbone(
         vocabulary_size=len(VOCABULARY),
-        num_layers=2,
+        num_layers=1,
         num_heads=2,
         hidden_dim=8,
         intermediate_dim=16,

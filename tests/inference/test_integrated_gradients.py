@@ -15,9 +15,15 @@ from tf_multimodal.inference.predictor import make_source
 CLS, SEP = 2, 3
 
 
-@pytest.mark.parametrize("encoder", ["bert", "embedding"])
-@pytest.mark.parametrize("fusion", ["late", "concat"])
-@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+@pytest.mark.parametrize(
+    ("encoder", "fusion", "activation"),
+    [
+        ("bert", "late", "softmax"),
+        ("bert", "concat", "sigmoid"),
+        ("embedding", "concat", "softmax"),
+        ("embedding", "late", "sigmoid"),
+    ],
+)
 def test_scores_sum_to_what_the_words_change(encoder, fusion, activation):
     predictor = samples.make_predictor(
         fusion=fusion, encoder=encoder, activation=activation
@@ -36,9 +42,11 @@ def test_scores_sum_to_what_the_words_change(encoder, fusion, activation):
         full, none = (np.asarray(x)[np.arange(5), target] for x in logits)
     for explanation, difference in zip(found, full - none, strict=True):
         total = sum(word.score for word in explanation.words)
-        gap = abs(total - difference) / max(abs(difference), 1e-3)
-        assert gap <= 0.011
-        assert explanation.completeness_gap == pytest.approx(gap, abs=2e-3)
+        rounding, least = 3e-4, max(abs(difference), 1e-3)  # of float32
+        assert abs(total - difference) <= 0.01 * least + rounding
+        missed = explanation.completeness_gap * least
+        assert missed == pytest.approx(abs(total - difference), abs=rounding)
+        assert explanation.completeness_gap <= 0.01
     assert np.abs(full - none).max() > 0.05  # the words do change something
 
 
@@ -76,31 +84,34 @@ def test_a_model_that_reads_one_word_is_found_out():
     assert all(abs(score) < 1e-6 for score in scores.values())
 
 
+@pytest.mark.slow
 def test_a_trained_model_shows_the_word_that_decides():
-    """A small BERT learns that `cat` makes a cat; the rest of the text is chance."""
+    """A small BERT learns whether a bird or a cat is named; the rest is chance."""
     keras.utils.set_random_seed(0)
     predictor = samples.make_predictor("text", seed=3)
     generator = np.random.RandomState(0)
     fillers = ["a", "red", "green", "two", "dog", "runs", "over", "the"]
     texts, labels = [], []
-    for number in range(256):
+    keys = (["bird"], ["cat"], [])
+    for number in range(384):
         words = generator.choice(fillers, generator.randint(3, 7)).tolist()
-        key = "cat" if number % 2 else "bird"
-        words.insert(generator.randint(len(words) + 1), key)
-        texts.append(" ".join(words))
-        labels.append(number % 2)
+        words = [*keys[number % 3], *words]
+        texts.append(" ".join(generator.permutation(words)))
+        labels.append(number % 3)
     model = predictor.model
     inputs = {k: np.asarray(v) for k, v in model.preprocessor({"text": texts}).items()}
     model.preprocessor = None
     model.compile(keras.optimizers.Adam(0.01), jit_compile=False)
     model.fit(inputs, np.array(labels), batch_size=64, epochs=12, verbose=0)
-    source = make_source([None] * 20, texts[:20], samples.CLASSES)
-    found = explain_rows(predictor, source, np.arange(20))
-    assert [e.target for e in found] == labels[:20]
+    chosen = [i for i in range(36) if labels[i] < 2]
+    source = make_source([None] * 36, texts[:36], samples.CLASSES)
+    found = explain_rows(predictor, source, chosen)
+    assert [e.target for e in found] == [labels[i] for i in chosen]
     best = [max(e.words, key=lambda word: word.score).text for e in found]
-    expected = ["cat" if label else "bird" for label in labels[:20]]
-    right = sum(a == b for a, b in zip(best, expected, strict=True))
-    assert right >= 18, list(zip(best, texts, strict=False))
+    named = [
+        word == samples.CLASSES[e.target] for word, e in zip(best, found, strict=True)
+    ]
+    assert np.mean(named) >= 0.9, best
 
 
 @pytest.mark.parametrize("pattern", ["head/", "text_encoder/", ""])
