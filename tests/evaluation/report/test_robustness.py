@@ -150,6 +150,23 @@ def test_rows_are_drawn_and_damaged_by_the_seed(make_collected):
             assert first[trial * 10 : trial * 10 + 10] == expected
 
 
+def test_rows_are_damaged_each_in_its_way(make_collected):
+    reader = Reader()
+    make_robustness(make_split(make_collected, reader, texts=["some words"] * 40))
+    typos = reader.texts[19 * 40 : 20 * 40]  # behind clean and 18 of images
+    assert len(set(typos)) > 20
+    noisy = reader.images[4 * 40 : 5 * 40 : 2]  # all of the same grey
+    assert len({image.tobytes() for image in noisy}) == 20
+
+
+def test_an_image_that_the_model_refuses_is_not_tried(make_collected):
+    reader = Reader()
+    status = np.array(["image_too_large"] + ["ok"] * 39, object)
+    make_robustness(make_split(make_collected, reader, status=status))
+    assert all(image is None for image in reader.images[::40])
+    assert reader.images[1] is not None
+
+
 def test_rows_count_by_their_weight_and_sets_as_a_whole(make_collected):
     truth = np.array([[1, 0], [0, 1]] * 10)
     reader = Reader()
