@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
-from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -20,6 +19,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from tf_multimodal.data import atomic_file, spec
 from tf_multimodal.evaluation import scores
+from tf_multimodal.inference.figure_fonts import make_text_settings
 
 if TYPE_CHECKING:
     from tf_multimodal.data.source import Source
@@ -34,19 +34,6 @@ _RIGHT, _WRONG = "#1a7f37", "#b3261e"
 _TRAIN, _VALIDATION = "#7a8699", "#1f5fbf"
 _COUNTED_CLASSES = 25  # more do not leave room for a count in each cell
 _NAMED_CLASSES = 60  # more do not leave room for their names
-# Used for scripts that the default font lacks, where the machine has them.
-_FALLBACK_FONTS = (
-    "Noto Sans",
-    "Noto Sans CJK SC",
-    "Noto Sans CJK JP",
-    "Noto Sans CJK KR",
-    "Noto Sans Arabic",
-    "Noto Sans Devanagari",
-    "Noto Sans Thai",
-    "WenQuanYi Zen Hei",
-    "Arial Unicode MS",
-    "Unifont",
-)
 
 
 def plot_curves(history: Sequence[Mapping[str, Any]], path: str | Path) -> None:
@@ -299,11 +286,7 @@ def _draw(path: str | Path, size: tuple[float, float]) -> Iterator[Figure]:
 @contextlib.contextmanager
 def _make_figure(size: tuple[float, float]) -> Iterator[Figure]:
     """Gives a figure of a size in inches, and how it is to look while drawn."""
-    installed = {font.name for font in font_manager.fontManager.ttflist}
-    fonts = ["DejaVu Sans", *(f for f in _FALLBACK_FONTS if f in installed)]
-    # Captions are not formulas: a dollar sign is a dollar sign.
-    settings = {"font.family": fonts, "text.parse_math": False, "font.size": 10}
-    with matplotlib.rc_context(settings), warnings.catch_warnings():
+    with matplotlib.rc_context(make_text_settings()), warnings.catch_warnings():
         # A script without a font is drawn as boxes; that is no one's mistake.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         warnings.filterwarnings("ignore", message="Matplotlib currently does not")

@@ -13,10 +13,11 @@ import warnings
 from collections.abc import Iterator
 
 import matplotlib
-from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from tf_multimodal.inference.figure_fonts import make_text_settings
 
 WIDTH = 5.0  # inches; as wide as a phone, where a unit of the SVG is a pixel
 PALETTE = {  # the light theme's; no two are equal, since each becomes a variable
@@ -29,18 +30,6 @@ PALETTE = {  # the light theme's; no two are equal, since each becomes a variabl
     "warn": "#b5471b",
 }
 _PNG_DPI = 200
-# Used for scripts that the default font lacks, where the machine has them.
-_FALLBACK_FONTS = (
-    "Noto Sans",
-    "Noto Sans CJK SC",
-    "Noto Sans CJK JP",
-    "Noto Sans CJK KR",
-    "Noto Sans Arabic",
-    "Noto Sans Devanagari",
-    "Noto Sans Thai",
-    "WenQuanYi Zen Hei",
-    "Unifont",
-)
 _HEAD = re.compile(r"^.*?(?=<svg)|<metadata>.*?</metadata>", re.DOTALL)
 _STYLE_SHEET = re.compile(r"<defs>\s*<style.*?</style>\s*</defs>", re.DOTALL)
 _TAG = re.compile(r"<[^>]*>")
@@ -93,14 +82,8 @@ def draw(
         width: in inches.
         in_page: whether there is to be an SVG.
     """
-    installed = {font.name for font in font_manager.fontManager.ttflist}
     settings = {
-        "font.family": [
-            "DejaVu Sans",
-            *(font for font in _FALLBACK_FONTS if font in installed),
-        ],
-        "font.size": 10,
-        "text.parse_math": False,  # a class named $5 is no formula
+        **make_text_settings(),
         "text.color": PALETTE["ink"],
         "axes.labelcolor": PALETTE["quiet"],
         "axes.edgecolor": PALETTE["line"],

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
-from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from tf_multimodal.data import atomic_file
+from tf_multimodal.inference.figure_fonts import make_text_settings
 
 if TYPE_CHECKING:
     from tf_multimodal.inference.attributions.explanation import (
@@ -25,8 +25,6 @@ _IMAGE, _TEXT, _OTHER = "#e08214", "#1f5fbf", "#c3cad5"
 _STRENGTH = 0.65  # of the heat map where it is 1
 _CLASSES, _WORDS = 8, 24  # shown
 _NAME_LENGTH = 24
-# For scripts that the default font lacks, where the machine has them.
-_FALLBACK_FONTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans", "Unifont")
 
 
 def make_overlay(picture: np.ndarray, heat_map: np.ndarray) -> np.ndarray:
@@ -51,11 +49,7 @@ def draw_explanation(explanation: "Explanation", classes: Sequence[str]) -> Figu
         explanation: of one row.
         classes: names of the classes.
     """
-    installed = {font.name for font in font_manager.fontManager.ttflist}
-    fonts = ["DejaVu Sans", *(f for f in _FALLBACK_FONTS if f in installed)]
-    # Users' words are not formulas: a dollar sign is a dollar sign.
-    settings = {"font.family": fonts, "text.parse_math": False, "font.size": 10}
-    with matplotlib.rc_context(settings):
+    with matplotlib.rc_context(make_text_settings()):
         words = choose_words(explanation.words, _WORDS)
         height = 4.2 + 0.24 * max(len(words), 4)
         figure = Figure(figsize=(10.0, height), layout="constrained")
