@@ -31,7 +31,11 @@ def test_help_does_not_wait_for_tensorflow(run_command):
         ("-m", "tf_multimodal.data.caption"),
         ("-m", "tf_multimodal.data.records"),
         ("-m", "tf_multimodal.datasets.coyo"),
+        ("-m", "tf_multimodal.evaluation.compare"),
         ("-m", "tf_multimodal.evaluation.evaluate"),
+        ("-m", "tf_multimodal.evaluation.report"),
+        ("-m", "tf_multimodal.inference.demo"),
+        ("-m", "tf_multimodal.inference.explain"),
         ("-m", "tf_multimodal.inference.predict"),
         ("-m", "tf_multimodal.experiments.ablation"),
     ]

@@ -137,7 +137,7 @@ def plot_examples(
         count: number of pairs; fewer where there are fewer.
     """
     chosen = choose_examples(source, predictions, count)
-    images = [source.images[predictions.index[position]] for position in chosen]
+    images = [source.images[int(predictions.index[place])] for place in chosen]
     with _draw(path, _measure_examples(len(chosen))) as figure:
         pixels = [read_image(image) for image in images]
         _fill_examples(figure, source, predictions, chosen, pixels)
@@ -307,7 +307,7 @@ def _rasterise(figure: Figure) -> np.ndarray:
 def read_image(
     image: bytes | str, max_image_px: int = spec.MAX_IMAGE_PX
 ) -> np.ndarray | None:
-    """Returns pixels uint8 [h, w, 3]; None where there is no usable image.
+    """Returns pixels uint8 [h, w, 3], upright; None where there is no usable image.
 
     Args:
         image: encoded, or the path of a file; empty: there is none.
@@ -315,15 +315,14 @@ def read_image(
     """
     import tensorflow as tf
 
-    from tf_multimodal.data import decode
+    from tf_multimodal.data import decode, files
 
     if not len(image):
         return None
     try:
-        is_path = isinstance(image, str)
-        content = tf.io.read_file(image) if is_path else tf.constant(image)
-        return decode.decode_image(content, max_image_px).numpy()
-    except tf.errors.OpError:
+        content = files.read_file(image) if isinstance(image, str) else image
+        return decode.decode_image(tf.constant(content), max_image_px).numpy()
+    except (OSError, ValueError, tf.errors.OpError):
         return None
 
 

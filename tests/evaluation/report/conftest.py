@@ -47,7 +47,9 @@ def _make_collected(
     )
     predictor = predictor or types.SimpleNamespace(
         model=types.SimpleNamespace(activation="sigmoid" if is_sets else "softmax"),
-        preprocessor=types.SimpleNamespace(modalities=modalities),
+        preprocessor=types.SimpleNamespace(
+            modalities=modalities, max_image_px=50_000_000
+        ),
         config=config_lib.get_default_config(),
     )
     values = {

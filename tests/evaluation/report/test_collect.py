@@ -50,7 +50,7 @@ def test_words_are_masked_in_the_text(collected, variant, masks):
     source, index = collected.source, collected.index
     texts = mask_label_words([str(t) for t in source.texts[index]], source.classes)
     assert texts != list(source.texts[index])
-    images = [collect_lib.read_pixels(source.images[i]) for i in index]
+    images = [collected.read_image(i) for i in range(len(index))]
     encoded = [None if p is None or masks else encode_png(p) for p in images]
     expected = collected.predictor.predict(encoded, texts)
     np.testing.assert_allclose(
@@ -70,8 +70,8 @@ def test_rows_are_those_of_the_split(collected):
     assert len(collected) == len(index) == len(collected.truth)
     assert set(source.splits[index]) == {"train"}
     np.testing.assert_array_equal(collected.truth, source.labels[index])
-    for row, size in zip(index, collected.sizes, strict=True):
-        pixels = collect_lib.read_pixels(source.images[row])
+    for position, size in enumerate(collected.sizes):
+        pixels = collected.read_image(position)
         if pixels is not None:
             assert tuple(size) == (pixels.shape[1], pixels.shape[0])
 
@@ -99,10 +99,7 @@ def test_label_sets(multi_label_run):
 def test_thumbnails_are_small(collected):
     for position, size in enumerate(collected.sizes):
         thumbnail = collected.get_thumbnail(position, side_px=16)
-        if (
-            collect_lib.read_pixels(collected.source.images[collected.index[position]])
-            is None
-        ):
+        if collected.read_image(position) is None:
             assert thumbnail is None
             continue
         with PIL.Image.open(io.BytesIO(thumbnail)) as picture:

@@ -24,7 +24,7 @@ class Reader:
 
     def __init__(self, modalities="image_text"):
         self.preprocessor = types.SimpleNamespace(
-            modalities=modalities, image_size_px=32
+            max_image_px=50_000_000, modalities=modalities, image_size_px=32
         )
         self.model = types.SimpleNamespace(activation="softmax")
         self.images, self.texts = [], []

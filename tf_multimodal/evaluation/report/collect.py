@@ -11,10 +11,10 @@ import numpy as np
 import PIL.Image
 import tensorflow as tf
 
-from tf_multimodal.data import decode, files, labels, pipeline, spec
+from tf_multimodal.data import files, labels, pipeline, spec
 from tf_multimodal.data.inputs import make_text_inputs, mask_modalities
 from tf_multimodal.data.source import Source
-from tf_multimodal.evaluation import label_set_metrics
+from tf_multimodal.evaluation import label_set_metrics, plots
 from tf_multimodal.inference.predictions import compute_probabilities, predict_logits
 from tf_multimodal.inference.predictor import Predictor
 
@@ -89,6 +89,11 @@ class Collected:
             return label_set_metrics.find_correct(self.truth, probabilities)
         return self.logits[variant].argmax(axis=1) == self.truth
 
+    def read_image(self, position: int) -> np.ndarray | None:
+        """Returns a row's pixels uint8 [h, w, 3]; None without a usable image."""
+        image = self.source.images[int(self.index[position])]
+        return plots.read_image(image, self.predictor.preprocessor.max_image_px)
+
     def get_thumbnail(self, position: int, side_px: int = 96) -> bytes | None:
         """Returns a small JPEG of a row's image; None where there is none to show.
 
@@ -96,7 +101,7 @@ class Collected:
             position: of the row, 0 to n - 1.
             side_px: the longer side is at most so many pixels.
         """
-        pixels = read_pixels(self.source.images[int(self.index[position])])
+        pixels = self.read_image(position)
         return None if pixels is None else make_jpeg(pixels, side_px)
 
 
@@ -169,22 +174,6 @@ def make_variants(
     masked = mask_modalities(masked, preprocessor, nothing, ~flag)
     yield WORDS_MASKED, masked
     yield TEXT_WORDS_MASKED, mask_modalities(masked, preprocessor, everything, nothing)
-
-
-def read_pixels(image: bytes | str) -> np.ndarray | None:
-    """Returns pixels uint8 [h, w, 3], upright; None where there is no usable image.
-
-    Args:
-        image: encoded bytes, or the path of a file; empty: no image.
-    """
-    if not len(image):
-        return None
-    try:
-        is_path = isinstance(image, str)
-        content = files.read_file(str(image)) if is_path else image
-        return decode.decode_image(tf.constant(content)).numpy()
-    except (OSError, ValueError, tf.errors.OpError):
-        return None
 
 
 def make_jpeg(pixels: np.ndarray, side_px: int | None = None) -> bytes:

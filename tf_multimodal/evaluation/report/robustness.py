@@ -12,7 +12,7 @@ import PIL.Image
 from tf_multimodal.data.columns import LazyColumn
 from tf_multimodal.evaluation import bootstrap, label_set_metrics
 from tf_multimodal.evaluation.report import corruptions, presence, text_damage
-from tf_multimodal.evaluation.report.collect import Collected, read_pixels
+from tf_multimodal.evaluation.report.collect import Collected
 from tf_multimodal.inference.predictor import make_source
 
 MAX_ROWS = 300
@@ -161,11 +161,8 @@ def _read_images(collected: Collected, rows: np.ndarray) -> list[np.ndarray | No
     if collected.modalities == "text":
         return [None] * len(rows)
     usable, side_px = presence.find_images(collected), _find_side(collected)
-    source, index = collected.source, collected.index
     return [
-        _shrink(read_pixels(source.images[int(index[row])]), side_px)
-        if usable[row]
-        else None
+        _shrink(collected.read_image(row), side_px) if usable[row] else None
         for row in rows.tolist()
     ]
 
