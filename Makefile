@@ -15,6 +15,8 @@ train: install
 	@echo "Done: $(RUN)/evaluation/report.md, $(RUN)/export. What to type next:"
 	@echo "  . $(BIN)/activate"
 	@echo "  python -m tf_multimodal.inference.predict --run=$(RUN) --image=docs/images/potato.png --text='potato'"
+	@echo "  python -m tf_multimodal.evaluation.report --run=$(RUN)    # does the text help, where, when is it wrong?"
+	@echo "  python -m tf_multimodal.inference.demo --run=$(RUN)    # try it on a page"
 	@echo "  python -m export.serve --model=$(RUN)/export"
 	@echo "  python train.py --config=configs/manifest.py --config.data.manifest=YOUR.csv --workdir=runs/mine"
 	@echo "  make ablation    # does the text help? 5-fold cross-validation"
