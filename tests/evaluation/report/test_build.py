@@ -81,6 +81,8 @@ def test_label_sets_and_one_modality(multi_label_run, image_run, tmp_path):
 def test_a_run_that_does_not_fit_is_refused(small_run, image_run, run_copy, tmp_path):
     with pytest.raises(RunError, match="Expected a run with config.model.modalities"):
         report_run(run_copy, alone={"text": image_run})
+    with pytest.raises(ValueError, match="leave them out"):
+        report_run(image_run, alone={"image": image_run}, output=tmp_path)
     other = shutil.copytree(image_run, tmp_path / "other")
     splits = other / "splits.csv"
     text = splits.read_text(encoding="utf-8")

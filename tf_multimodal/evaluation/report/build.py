@@ -74,6 +74,11 @@ def report_run(
     source = load_run_source(run, source)
     check_rows(source, source.get_indices(split), split)
     predictor = Predictor.from_run(run_dir, calibrate=False)
+    if alone and predictor.preprocessor.modalities != "image_text":
+        raise ValueError(
+            f"{run_dir} reads {predictor.preprocessor.modalities} alone. --image_run "
+            "and --text_run are the rivals of a run that reads both: leave them out."
+        )
     fitted = calibration.calibrate_run(predictor, source, batch_size=batch_size)
     collected = collect(predictor, source, split, batch_size)
     others = {

@@ -1,12 +1,13 @@
 """The report's first table: image, text and both, with intervals and paired tests."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from tf_multimodal.data import spec
-from tf_multimodal.evaluation import bootstrap, label_set_metrics, metrics, paired
-from tf_multimodal.evaluation.report.collect import BOTH, IMAGE, TEXT, Collected
+from tf_multimodal.evaluation.comparison import compare_models
+from tf_multimodal.evaluation.report.collect import IMAGE, TEXT, Collected
 
 _KEYS = ("accuracy", "macro_f1", "top3_accuracy", "ece", "loss")
 _INPUTS = {"image": "image", "text": "text", "image_text": "image and text"}
@@ -19,7 +20,9 @@ _MASKED = (
 _WEIGHTED = "Rows count by their weights; McNemar's test counts rows."
 
 
-def make_headline(collected: Collected, alone: dict[str, np.ndarray]) -> dict[str, Any]:
+def make_headline(
+    collected: Collected, alone: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
     """Returns the section `headline`.
 
     Args:
@@ -32,30 +35,34 @@ def make_headline(collected: Collected, alone: dict[str, np.ndarray]) -> dict[st
         the image and over the better single input, with the paired interval, by group,
         McNemar's test and, by group, the sign test. Shares, not percentages.
     """
-    table = {_INPUTS[collected.modalities]: collected.probabilities()}
-    singles: dict[str, np.ndarray] = {}
+    both = _INPUTS[collected.modalities]
+    table: dict[str, np.ndarray] = {}
+    rivals: list[str] = []
     if collected.modalities == "image_text":
-        masked = {_VARIANTS[v]: collected.probabilities(v) for v in (IMAGE, TEXT)}
-        trained = {f"{name} (a run of its own)": p for name, p in alone.items()}
-        table |= masked | trained
-        # The fair rival of an input is the model that was trained on it alone.
-        singles = {v: collected.probabilities(v) for v in (IMAGE, TEXT)} | alone
-    gains = []
-    if singles:
-        correct = {name: _find_correct(collected, p) for name, p in singles.items()}
-        better = max(
-            correct,
-            key=lambda name: np.average(correct[name], weights=_weigh(collected)),
-        )
-        gains = [
-            _make_gain(collected, _name(name, alone), correct[name])
-            for name in dict.fromkeys((IMAGE, better))
-        ]
+        table = {_VARIANTS[v]: collected.probabilities(v) for v in (IMAGE, TEXT)}
+        table |= {_name(modality, alone): p for modality, p in alone.items()}
+        # The fair rival of both is the model that was trained on one input alone.
+        rivals = [_name(modality, alone) for modality in (IMAGE, TEXT)]
+    table[both] = collected.probabilities()  # last: pairs are of a later one
+    compared = compare_models(
+        collected.truth, table, collected.groups, collected.weights
+    )
+    rows = compared["models"][-1:] + compared["models"][:-1]
+    accuracies = {row["name"]: row["metrics"]["accuracy"] for row in rows}
+    better = sorted(rivals, key=lambda name: -accuracies[name])[:1]
+    over = dict.fromkeys(rivals[:1] + better)
+    gains = {pair["over"]: pair for pair in compared["pairs"] if pair["of"] == both}
     return {
-        "rows": [_make_row(collected, name, p) for name, p in table.items()],
-        "gains": gains,
+        "rows": [
+            {
+                **row,
+                "metrics": {k: row["metrics"][k] for k in _KEYS if k in row["metrics"]},
+            }
+            for row in rows
+        ],
+        "gains": [_make_gain(gains[name]) for name in over],
         "notes": [
-            *([_MASKED] if singles and len(alone) < 2 else []),
+            *([_MASKED] if rivals and len(alone) < 2 else []),
             *([_WEIGHTED] if len(set(collected.weights.tolist())) > 1 else []),
         ],
         "examples": len(collected),
@@ -67,83 +74,16 @@ def make_headline(collected: Collected, alone: dict[str, np.ndarray]) -> dict[st
     }
 
 
-def _name(modality: str, alone: dict[str, np.ndarray]) -> str:
-    return (
-        f"{modality} (a run of its own)" if modality in alone else _VARIANTS[modality]
-    )
+def _name(modality: str, alone: Mapping[str, np.ndarray]) -> str:
+    own_run = f"{modality} (a run of its own)"
+    return own_run if modality in alone else _VARIANTS[modality]
 
 
-def _weigh(collected: Collected) -> np.ndarray:
-    return collected.weights.astype(np.float64)
-
-
-def _find_correct(collected: Collected, probabilities: np.ndarray) -> np.ndarray:
-    if collected.multi_label:
-        return label_set_metrics.find_correct(collected.truth, probabilities)
-    return probabilities.argmax(axis=1) == collected.truth
-
-
-def _make_gain(collected: Collected, name: str, correct: np.ndarray) -> dict[str, Any]:
-    ours = collected.correct(BOTH)
-    difference, low, high = bootstrap.bootstrap_mean(
-        ours.astype(np.float64) - correct,
-        collected.groups,
-        weights=_weigh(collected),
-    )
+def _make_gain(pair: dict[str, Any]) -> dict[str, Any]:
     return {
-        "of": _INPUTS["image_text"],
-        "over": name,
-        "difference": difference / 100,
-        "interval": [low / 100, high / 100],
-        "mcnemar": paired.mcnemar(ours, correct),
-        "sign_test": paired.sign_test(ours, correct, collected.groups),
+        "of": pair["of"],
+        "over": pair["over"],
+        **pair["accuracy"],
+        "mcnemar": pair["mcnemar"],
+        "sign_test": pair["sign_test"],
     }
-
-
-def _make_row(
-    collected: Collected, name: str, probabilities: np.ndarray
-) -> dict[str, Any]:
-    module: Any = label_set_metrics if collected.multi_label else metrics
-    weights = _weigh(collected)
-    values = module.compute_metrics(collected.truth, probabilities, weights)
-    correct = _find_correct(collected, probabilities)
-    intervals = {
-        "accuracy": _bootstrap_accuracy(collected, correct),
-        "macro_f1": _bootstrap_macro_f1(collected, probabilities),
-    }
-    if "top3_accuracy" in values:
-        best = np.argsort(-probabilities, axis=1, kind="stable")[:, :3]
-        among = (best == collected.truth[:, None]).any(axis=1)
-        intervals["top3_accuracy"] = _bootstrap_accuracy(collected, among)
-    return {
-        "name": name,
-        "metrics": {key: values[key] for key in _KEYS if key in values},
-        "intervals": intervals,
-    }
-
-
-def _bootstrap_accuracy(collected: Collected, correct: np.ndarray) -> list[float]:
-    _, low, high = bootstrap.bootstrap_mean(
-        correct, collected.groups, weights=_weigh(collected)
-    )
-    return [low / 100, high / 100]
-
-
-def _bootstrap_macro_f1(collected: Collected, probabilities: np.ndarray) -> list[float]:
-    if collected.multi_label:
-        truth = np.asarray(collected.truth, np.float64)
-        predicted = (probabilities >= spec.THRESHOLD).astype(np.float64)
-    else:
-        every = np.eye(probabilities.shape[1])
-        truth = every[collected.truth]
-        predicted = every[probabilities.argmax(axis=1)]
-    classes, weights = truth.shape[1], _weigh(collected)[:, None]
-    sums = np.concatenate([truth * predicted, truth + predicted], axis=1) * weights
-
-    def compute(drawn: np.ndarray) -> np.ndarray:
-        hits, both = drawn[:, :classes], drawn[:, classes:]
-        occurs = both > 0
-        f1 = np.divide(2 * hits, both, out=np.zeros_like(hits), where=occurs)
-        return f1.sum(axis=1) / np.maximum(occurs.sum(axis=1), 1)
-
-    return list(bootstrap.bootstrap_statistic(sums, collected.groups, compute))

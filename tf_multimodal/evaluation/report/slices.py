@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
+from tf_multimodal.evaluation.comparison import adjust_holm
 from tf_multimodal.evaluation.report import presence
 from tf_multimodal.evaluation.report.collect import Collected
 from tf_multimodal.evaluation.report.slice_columns import (
@@ -68,8 +69,9 @@ def make_slices(collected: Collected) -> dict[str, Any]:
                 continue
             row = {"by": dimension.by, "name": name, "count": int(inside.sum())}
             rows.append(row | _compare(measured, inside, rest))
-    for row, survives in zip(rows, _correct_for_many(rows), strict=True):
-        row["survives"] = survives
+    adjusted = adjust_holm([row["p_value"] for row in rows])
+    for row, p_value in zip(rows, adjusted, strict=True):
+        row["survives"] = p_value <= _LEVEL
     by = {dimension.by for dimension in dimensions}
     cut = [name for name in columns if _COLUMN + name in by]
     if left_out := [name for name in columns if name not in cut]:
@@ -170,17 +172,6 @@ def _compare(rows: _Rows, inside: np.ndarray, rest: np.ndarray) -> dict[str, Any
         ],
         "p_value": float(p_value),
     }
-
-
-def _correct_for_many(rows: list[dict[str, Any]]) -> list[bool]:
-    """Returns which differences are significant, by Holm's step-down procedure."""
-    survives = [False] * len(rows)
-    order = sorted(range(len(rows)), key=lambda place: rows[place]["p_value"])
-    for rank, place in enumerate(order):
-        if rows[place]["p_value"] > _LEVEL / (len(rows) - rank):
-            break
-        survives[place] = True
-    return survives
 
 
 def _list_dimensions(
