@@ -22,7 +22,7 @@ BOTH, IMAGE, TEXT = "both", "image", "text"
 WORDS_MASKED, TEXT_WORDS_MASKED = "words_masked", "text_words_masked"
 BATCH_SIZE = 64
 _THREADS = 8  # that read headers of images
-_EXIF_ORIENTATION, _FIRST_TURNED = 274, 5  # from 5 on width and height are swapped
+_EXIF_ORIENTATION, _TURNED = 274, range(5, 9)  # width and height change places
 _JPEG_QUALITY = 80
 
 
@@ -46,8 +46,8 @@ class Collected:
             `text_words_masked` (the same with the image masked).
         temperature: that divides logits before they become probabilities.
         status: object [n] of str, each one of `spec.STATUSES`.
-        sizes: int32 [n, 2], width and height of the images, upright; 0: none, or not
-            readable.
+        sizes: int32 [n, 2], width and height of the images, upright (EXIF of JPEGs
+            alone); 0: none, or not readable.
     """
 
     run_dir: Path
@@ -205,8 +205,11 @@ def _read_size(image: bytes | str) -> tuple[int, int]:
     try:
         opened = files.open_file(image) if isinstance(image, str) else io.BytesIO(image)
         with opened as stream, PIL.Image.open(stream) as picture:
-            turned = picture.getexif().get(_EXIF_ORIENTATION, 1) >= _FIRST_TURNED
             width, height = picture.size
+            # Of other formats Pillow would decode the pixels for it.
+            is_jpeg = picture.format == "JPEG"
+            turn = picture.getexif().get(_EXIF_ORIENTATION) if is_jpeg else None
     except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError):
         return 0, 0
-    return (height, width) if turned else (width, height)
+    is_turned = isinstance(turn, int) and turn in _TURNED
+    return (height, width) if is_turned else (width, height)

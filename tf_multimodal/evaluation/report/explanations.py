@@ -27,9 +27,12 @@ def make_explanations(collected: Collected, count: int = 12) -> dict[str, Any]:
         and the relative gap of the attributions' sum.
     """
     positions = choose_positions(collected, count)
-    explained = explain_rows(
-        collected.predictor, collected.source, collected.index[positions]
-    )
+    try:
+        explained = explain_rows(
+            collected.predictor, collected.source, collected.index[positions]
+        )
+    except ValueError as error:  # the rest of the report needs none
+        return {"not_available": str(error)}
     rows = [
         _make_row(int(position), explanation)
         for position, explanation in zip(positions, explained, strict=True)
