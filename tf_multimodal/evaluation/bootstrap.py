@@ -8,6 +8,7 @@ Tibshirani 1993, An Introduction to the Bootstrap, chapter 13.
 from collections.abc import Callable
 
 import numpy as np
+from scipy import sparse
 
 _PERCENTILES = (2.5, 97.5)  # a 95 % interval
 _DRAWS_AT_ONCE = 1_000_000  # bounds the memory
@@ -92,7 +93,7 @@ def bootstrap_difference(
 
 
 def bootstrap_statistic(
-    sums: np.ndarray,
+    sums: np.ndarray | sparse.sparray,
     groups: np.ndarray,
     compute: Callable[[np.ndarray], np.ndarray],
     samples: int = 2_000,
@@ -101,7 +102,7 @@ def bootstrap_statistic(
     """Returns the 95 % interval of a statistic of sums over rows.
 
     Args:
-        sums: float [n, k], what each row adds.
+        sums: float [n, k], what each row adds; sparse where most of it is 0.
         groups: [n], names or numbers; whole groups are drawn, with replacement.
         compute: maps sums over drawn rows, float [s, k], to the statistic, float [s];
             NaN where a draw has none.
@@ -112,8 +113,9 @@ def bootstrap_statistic(
         The lower and the upper end, in the statistic's unit; NaN without any value.
     """
     names, members = np.unique(np.asarray(groups).astype(str), return_inverse=True)
-    by_group = np.zeros((len(names), sums.shape[1]))
-    np.add.at(by_group, members, np.asarray(sums, np.float64))
+    rows = np.arange(len(members))
+    is_member = sparse.csr_array((np.ones(len(rows)), (members, rows)))
+    by_group = is_member @ sparse.csr_array(sums, dtype=np.float64)
     rng = np.random.default_rng(seed)
     step = max(1, _DRAWS_AT_ONCE // len(names))
     values = []

@@ -6,6 +6,7 @@ section 4.2).
 """
 
 import math
+import sys
 from typing import Any
 
 import numpy as np
@@ -78,8 +79,8 @@ def calibrate_run(
         batch_size: rows of a batch.
 
     Returns:
-        What was written; None where no validation row has a label and a weight, and
-        then nothing is.
+        What was fitted; None where no validation row has a label and a weight, and
+        then nothing is written. A file that cannot be written is said on stderr.
     """
     indices = source.get_indices(SPLIT)
     is_labelled = source.labels[indices] >= 0
@@ -92,6 +93,8 @@ def calibrate_run(
             "has no row with a label and a weight to fit a temperature on."
         )
         return None
+    # Before the work: if training writes other weights meanwhile, the file is stale.
+    weights_sha256 = calibration_file.hash_weights(predictor.run_dir / "best")
     logits = _predict_logits(predictor, source, indices, batch_size)
     truth, weights = source.get_truth(indices), source.weights[indices]
     multi_label = source.label_sets is not None
@@ -105,19 +108,27 @@ def calibrate_run(
         temperature=temperature,
         split=SPLIT,
         rows=len(indices),
-        weights_sha256=calibration_file.hash_weights(predictor.run_dir / "best"),
+        weights_sha256=weights_sha256,
         ece_before=before["ece"],
         ece_after=after["ece"],
         loss_before=before["loss"],
         loss_after=after["loss"],
     )
-    path = calibration_file.write_calibration(predictor.run_dir, calibration)
     predictor.temperature = temperature
     print(
         f"Temperature {temperature:.3f}, fitted on {len(indices)} {SPLIT} rows: "
-        f"calibration error {before['ece']:.1%} before, {after['ece']:.1%} after. "
-        f"Wrote {path}."
+        f"calibration error {before['ece']:.1%} before, {after['ece']:.1%} after."
     )
+    try:
+        path = calibration_file.write_calibration(predictor.run_dir, calibration)
+        print(f"Wrote {path}.")
+    except OSError as error:
+        print(
+            f"Warning: {predictor.run_dir / calibration_file.FILE} cannot be written: "
+            f"{error}. The temperature is used here alone; predict and export go on "
+            "without it.",
+            file=sys.stderr,
+        )
     return calibration
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from tf_multimodal.data import spec
 from tf_multimodal.evaluation import bootstrap, label_set_metrics, metrics, paired
@@ -98,9 +99,9 @@ class _Model:
         losses = -np.log(np.maximum(right, _SMALLEST_PROBABILITY)).mean(axis=1)
         self.means |= {"accuracy": self.correct, "loss": losses}
         # Of a set of rows the F1 scores are ratios of sums of these.
-        self.counts = weights[:, None] * np.concatenate(
-            [labels & predicted, labels.astype(float) + predicted], axis=1
-        )
+        hits, both = sparse.csr_array(labels & predicted), sparse.csr_array(labels)
+        both = both.astype(np.float64) + sparse.csr_array(predicted)
+        self.counts = sparse.diags_array(weights) @ sparse.hstack([hits, both])
 
     def compute_intervals(
         self, groups: np.ndarray, weights: np.ndarray
@@ -138,7 +139,7 @@ def _compare(
     def compute_difference(sums: np.ndarray) -> np.ndarray:
         return _compute_macro_f1(sums[:, :split]) - _compute_macro_f1(sums[:, split:])
 
-    counts = np.concatenate([a.counts, b.counts], axis=1)
+    counts = sparse.hstack([a.counts, b.counts])
     interval = bootstrap.bootstrap_statistic(counts, groups, compute_difference)
     pair["macro_f1"] = {
         "difference": a.metrics["macro_f1"] - b.metrics["macro_f1"],

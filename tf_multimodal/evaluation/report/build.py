@@ -1,6 +1,7 @@
 """Makes the report: one pass over the split, then section by section."""
 
 import importlib.metadata
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ from tf_multimodal.evaluation.report import (
     thresholds,
 )
 from tf_multimodal.evaluation.report.collect import Collected, collect
+from tf_multimodal.inference.calibration_file import read_calibration
 from tf_multimodal.inference.predictor import Predictor
 from tf_multimodal.inference.run_reader import (
     RunError,
@@ -79,14 +81,18 @@ def report_run(
             f"{run_dir} reads {predictor.preprocessor.modalities} alone. --image_run "
             "and --text_run are the rivals of a run that reads both: leave them out."
         )
+    folder = output or run.evaluation_dir / "report"
+    folder.mkdir(parents=True, exist_ok=True)  # an error now, not after the work
     fitted = calibration.calibrate_run(predictor, source, batch_size=batch_size)
+    if fitted is None and (fitted := read_calibration(run_dir)):
+        predictor.temperature = fitted.temperature
     collected = collect(predictor, source, split, batch_size)
     others = {
         modality: _predict_alone(Path(path), modality, collected, batch_size)
         for modality, path in (alone or {}).items()
     }
     sections = _make_sections(run, collected, others, fitted, explained)
-    folder = output or run.evaluation_dir / "report"
+    sections["how"] = _describe(collected, alone or {}, explained)
     path = page.write_report(sections, folder, split)
     return Report(path, sections, sections["text_worth"].get("sentence", ""))
 
@@ -121,7 +127,6 @@ def _make_sections(
     return {
         **sections,
         "examples": gallery.make_examples(collected, positions),
-        "how": _describe(collected),
     }
 
 
@@ -140,12 +145,19 @@ def _find_positions(value: Any) -> Iterator[int]:
             yield from _find_positions(item)
 
 
-def _describe(collected: Collected) -> dict[str, Any]:
+def _describe(
+    collected: Collected, alone: Mapping[str, str | Path], explained: int
+) -> dict[str, Any]:
     return {
         "run": str(collected.run_dir),
-        "command": (
-            f"python -m tf_multimodal.evaluation.report --run={collected.run_dir} "
-            f"--split={collected.split}"
+        "command": shlex.join(
+            [
+                *("python", "-m", "tf_multimodal.evaluation.report"),
+                f"--run={collected.run_dir}",
+                f"--split={collected.split}",
+                f"--explain={explained}",
+                *(f"--{name}_run={path}" for name, path in alone.items()),
+            ]
         ),
         "seed": collected.predictor.config.seed,
         "temperature": collected.temperature,
