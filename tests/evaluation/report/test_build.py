@@ -1,12 +1,16 @@
 """The whole report of small runs: files, sections, refusals."""
 
 import json
+import shlex
 import shutil
 
 import numpy as np
 import pytest
 
+from tf_multimodal.evaluation import calibration
+from tf_multimodal.evaluation.report import explanations
 from tf_multimodal.evaluation.report.build import report_run
+from tf_multimodal.inference import calibration_file
 from tf_multimodal.inference.predictor import Predictor
 from tf_multimodal.inference.run_reader import RunError, load_run_source, read_run
 
@@ -70,6 +74,7 @@ def test_the_image_run_is_the_rival(report, image_run):
     assert rows[name]["metrics"]["accuracy"] == pytest.approx(np.mean(correct))
 
 
+@pytest.mark.slow
 def test_label_sets_and_one_modality(multi_label_run, image_run, tmp_path):
     for name, run_dir in (("sets", multi_label_run), ("image", image_run)):
         copy = shutil.copytree(run_dir, tmp_path / name)
@@ -90,3 +95,41 @@ def test_a_run_that_does_not_fit_is_refused(small_run, image_run, run_copy, tmp_
     splits.write_text(text.replace("a1,test", "a1,train"), encoding="utf-8")
     with pytest.raises(RunError, match="another split"):
         report_run(run_copy, alone={"image": other})
+
+
+def test_a_calibration_that_cannot_be_written_is_said(run_copy, monkeypatch, capsys):
+    def refuse(run_dir, calibration):
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr(calibration_file, "write_calibration", refuse)
+    written = report_run(run_copy, explained=0)
+    assert "calibration.json cannot be written: read-only" in capsys.readouterr().err
+    assert written.sections["how"]["temperature"] != 1
+    assert not (run_copy / "calibration.json").exists()
+
+
+@pytest.mark.slow
+def test_a_model_that_cannot_be_explained_has_a_report(run_copy, monkeypatch):
+    def refuse(*arguments):
+        raise ValueError("Explanations need Keras on TensorFlow.")
+
+    monkeypatch.setattr(explanations, "explain_rows", refuse)
+    written = report_run(run_copy)
+    reason = written.sections["explanations"]["not_available"]
+    assert reason == "Explanations need Keras on TensorFlow."
+    assert reason in written.path.read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_without_validation_rows_the_stored_temperature_holds(run_copy, monkeypatch):
+    report_run(run_copy, explained=0)
+    stored = calibration_file.read_calibration(run_copy)
+    monkeypatch.setattr(calibration, "calibrate_run", lambda *_, **__: None)
+    written = report_run(run_copy, explained=0)
+    assert written.sections["how"]["temperature"] == stored.temperature
+
+
+def test_the_command_makes_the_page_again(report, image_run):
+    command = shlex.split(report[1].sections["how"]["command"])
+    assert f"--image_run={image_run}" in command
+    assert {"--split=test", "--explain=4"} <= set(command)

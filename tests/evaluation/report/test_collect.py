@@ -117,6 +117,13 @@ def test_turned_photos_are_measured_upright(tmp_path):
     assert collect_lib._read_size(b"no image") == (0, 0)
 
 
+def test_an_odd_orientation_is_none(monkeypatch):
+    buffer = io.BytesIO()
+    PIL.Image.new("RGB", (40, 20)).save(buffer, "JPEG")
+    monkeypatch.setattr(PIL.Image.Image, "getexif", lambda picture: {274: "6"})
+    assert collect_lib._read_size(buffer.getvalue()) == (40, 20)
+
+
 def encode_png(pixels):
     buffer = io.BytesIO()
     PIL.Image.fromarray(pixels).save(buffer, "PNG")
