@@ -108,7 +108,7 @@ def test_cells_hold_a_bounded_number_of_rows(make_collected, monkeypatch):
 
 
 def test_many_classes_have_a_list_instead_of_a_matrix(make_collected):
-    classes = gallery.MATRIX_CLASSES + 1
+    classes = gallery.MAX_CONFUSION_CLASSES + 1
     truth = np.arange(classes)
     predicted = truth.copy()
     predicted[5] = 7

@@ -110,7 +110,7 @@ def _make_sections(
         "headline": lambda: headline.make_headline(collected, alone),
         "curves": lambda: curves.make_curves(run.read_history()),
         "confusion": lambda: gallery.make_confusion(collected),
-        "classes": lambda: per_class.make_classes(collected),
+        "classes": lambda: per_class.make_classes(collected, alone),
         "thresholds": lambda: thresholds.make_thresholds(collected),
         "calibration": lambda: calibration.make_calibration(collected, fitted),
         "gallery": lambda: gallery.make_gallery(collected),

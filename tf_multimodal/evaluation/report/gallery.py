@@ -10,11 +10,11 @@ import numpy as np
 from tf_multimodal.data import spec
 from tf_multimodal.evaluation import metrics
 from tf_multimodal.evaluation.report.collect import BOTH, Collected
+from tf_multimodal.evaluation.validation import MAX_CONFUSION_CLASSES
 
 COUNT = 12  # rows of each list
 THUMBNAIL_PX = 128  # the longer side
 MAX_TEXT = 400  # characters of a text that is shown
-MATRIX_CLASSES = 40  # more make a matrix that nobody can read
 TOP_CONFUSIONS = 40
 CELL_EXAMPLES = 12
 ALL_EXAMPLES = 600  # behind all cells: each has a picture in the page
@@ -56,6 +56,8 @@ def make_gallery(collected: Collected, count: int = COUNT) -> dict[str, Any]:
 def make_confusion(collected: Collected) -> dict[str, Any]:
     """Returns the section `confusion`: counts, and the rows behind them.
 
+    A row counts once, whatever its weight; one of weight 0 is left out.
+
     Args:
         collected: the split.
 
@@ -72,14 +74,17 @@ def make_confusion(collected: Collected) -> dict[str, Any]:
             "not_available": "A row may have several labels here, so that no class is "
             "taken for one other class."
         }
-    counts = metrics.compute_confusion(collected.truth, collected.logits[BOTH])
+    kept = collected.weights > 0
+    counts = metrics.compute_confusion(
+        collected.truth[kept], collected.logits[BOTH][kept]
+    )
     totals = np.maximum(counts.sum(axis=1), 1)
     off_diagonal = counts.copy()
     np.fill_diagonal(off_diagonal, 0)
     order = np.argsort(-off_diagonal, axis=None, kind="stable")[:TOP_CONFUSIONS]
     pairs = [divmod(int(flat), len(counts)) for flat in order]
     top_pairs = [(i, j) for i, j in pairs if off_diagonal[i, j]]
-    is_small = len(counts) <= MATRIX_CLASSES
+    is_small = len(counts) <= MAX_CONFUSION_CLASSES
     shown = list(zip(*np.nonzero(counts), strict=True)) if is_small else top_pairs
     positions = _find_positions(collected, [(int(i), int(j)) for i, j in shown])
     cells = {
@@ -203,7 +208,8 @@ def _find_positions(
     predicted = collected.logits[BOTH].argmax(axis=1)
     confidence = collected.probabilities().max(axis=1)
     waiting: dict[tuple[int, int], list[int]] = {pair: [] for pair in pairs}
-    for position in np.argsort(-confidence, kind="stable").tolist():
+    order = np.argsort(-confidence, kind="stable")
+    for position in order[collected.weights[order] > 0].tolist():
         pair = int(collected.truth[position]), int(predicted[position])
         if len(waiting.get(pair, range(CELL_EXAMPLES))) < CELL_EXAMPLES:
             waiting[pair].append(position)
