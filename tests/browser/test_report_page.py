@@ -131,6 +131,13 @@ def test_the_chosen_class_stands_out(report, made_up, open_page):
     page = open_page(report, *PHONE).page
     page.select_option("#choose-class", label=made_up.CLASSES[3])
     assert page.locator(".chosen").get_attribute("id") == "line-3"
+    shown = page.eval_on_selector_all(
+        "[id^=at-]",
+        "all => all.filter((g) => getComputedStyle(g).visibility === 'visible' &&"
+        " getComputedStyle(g.querySelector('path')).strokeOpacity === '1')"
+        ".map((g) => g.id)",
+    )
+    assert sorted(shown) == ["at-precision-3", "at-recall-3"]
     assert "33 rows" in page.locator("#class-facts").inner_text()
     widths = page.eval_on_selector_all(
         "[id^=line-] path", "all => all.map((p) => getComputedStyle(p).strokeWidth)"

@@ -9,7 +9,12 @@ import PIL.Image
 import pytest
 import sections as made_up
 
-from tf_multimodal.evaluation.report import drawing, figures, sheets
+from tf_multimodal.evaluation.report import (
+    drawing,
+    figures,
+    sheets,
+    threshold_figures,
+)
 
 SVG = "{http://www.w3.org/2000/svg}"
 NAMES = {  # of the figures that the page shows
@@ -19,6 +24,7 @@ NAMES = {  # of the figures that the page shows
     "curves_loss",
     "curves_accuracy",
     "precision_recall",
+    "by_threshold",
     "coverage",
     "reliability_before",
     "reliability_after",
@@ -134,8 +140,23 @@ def test_many_classes_stay_readable():
     texts = read_texts(found["class_gains"])
     assert sum(text.startswith("class ") for text in texts) == figures.MAX_BARS
     assert found["confusion"].svg  # the top confusions: the matrix is too large
-    assert found["precision_recall"].svg.count('id="line-') == figures.MAX_CURVES
-    assert len(figures.list_curves(sections["thresholds"])) == figures.MAX_CURVES
+    most = threshold_figures.MAX_CURVES
+    assert found["precision_recall"].svg.count('id="line-') == most
+    assert found["by_threshold"].svg.count('id="at-recall-') == most
+    assert len(threshold_figures.list_curves(sections["thresholds"])) == most
+
+
+def test_one_class_alone_is_seen_over_the_threshold(sections, drawn):
+    tree = ElementTree.fromstring(drawn["by_threshold"].svg)
+    seen, hidden = [], []
+    for group in tree.iter(f"{SVG}g"):
+        if group.get("id", "").startswith("at-"):
+            path = next(group.iter(f"{SVG}path"))
+            is_hidden = "stroke-opacity: 0" in path.get("style", "")
+            (hidden if is_hidden else seen).append(group.get("id"))
+    first = threshold_figures.list_curves(sections["thresholds"])[0][0]
+    assert seen == [f"at-precision-{first}", f"at-recall-{first}"]
+    assert len(hidden) == 2 * (len(made_up.CLASSES) - 1)
 
 
 def test_sheets_show_the_pictures_of_the_rows(sections, tmp_path):

@@ -6,6 +6,7 @@ import io
 import numpy as np
 import PIL.Image
 import pytest
+from sklearn.metrics import precision_recall_fscore_support
 
 from tf_multimodal.evaluation.report import curves, gallery, per_class
 
@@ -95,6 +96,16 @@ def test_confusion_counts_and_shows_the_rows(make_collected):
     assert top == [(0, 1), (1, 0), (2, 1)]
 
 
+def test_confusion_leaves_out_rows_of_weight_zero(make_collected):
+    weights = np.array([1, 1, 1, 5, 1, 0, 0], np.float32)
+    section = gallery.make_confusion(
+        make_collected(TRUTH, PROBABILITIES, weights=weights)
+    )
+    assert section["counts"] == [[2, 0, 0], [1, 1, 0], [0, 0, 1]]
+    shown = {p for cell in section["cells"] for p in cell["positions"]}
+    assert shown == {0, 1, 2, 3, 4}
+
+
 def test_cells_hold_a_bounded_number_of_rows(make_collected, monkeypatch):
     truth = np.repeat([0, 1], [40, 3])
     probabilities = np.tile([0.7, 0.3], (43, 1))
@@ -148,6 +159,55 @@ def test_gain_is_weighted_and_missing_without_rows(make_collected):
     assert rows[0]["gain"]["difference"] == pytest.approx(0.75)
     assert rows[1]["gain"] is None and rows[2]["gain"] is None
     assert rows[2]["accuracy"] == {"both": None, "image": None}
+
+
+def test_figures_of_classes_are_weighted(make_collected):
+    weights = np.array([1, 1, 1, 2, 0.5, 0, 4], np.float32)
+    collected = make_collected(TRUTH, PROBABILITIES, weights=weights)
+    section = per_class.make_classes(collected)
+    assert section["weighted"] and "weighted" in section["notes"][0]
+    expected = precision_recall_fscore_support(
+        TRUTH,
+        np.argmax(PROBABILITIES, axis=1),
+        sample_weight=weights,
+        zero_division=0,
+    )
+    for row, *values in zip(section["rows"], *expected, strict=True):
+        found = [row[key] for key in ("precision", "recall", "f1", "support")]
+        assert found == pytest.approx(values)
+        assert row["recall"] == pytest.approx(row["accuracy"]["both"])
+    # A copy of a row is a row of twice the weight, and one of weight 0 is none.
+    assert section["rows"][2]["precision"] == 1.0 and section["rows"][2]["support"] == 1
+
+
+def test_figures_of_label_sets_are_weighted(make_collected):
+    truth = np.array([[1, 1], [1, 0], [0, 1], [1, 1], [0, 0]])
+    probabilities = np.random.default_rng(1).random((5, 2))
+    times = np.array([1, 2, 3, 0, 1])
+    weighted = make_collected(truth, probabilities, weights=times.astype(np.float32))
+    repeated = make_collected(truth.repeat(times, 0), probabilities.repeat(times, 0))
+    sections = [per_class.make_classes(c) for c in (weighted, repeated)]
+    assert [s["weighted"] for s in sections] == [True, False]
+    keys = ("support", "precision", "recall", "f1", "average_precision")
+    for ours, theirs in zip(*(s["rows"] for s in sections), strict=True):
+        assert [ours[k] for k in keys] == pytest.approx([theirs[k] for k in keys])
+
+
+def test_gain_is_over_the_run_of_its_own(make_collected):
+    truth = np.repeat([0, 1], 20)
+    both = np.where(truth[:, None] == [0, 1], 0.9, 0.1)
+    image = np.tile([0.8, 0.2], (40, 1))
+    collected = make_collected(truth, {"both": both, "image": image, "text": both})
+    section = per_class.make_classes(collected, {"image": both})
+    assert section["inputs"] == {
+        "image": "image (a run of its own)",
+        "text": "text (image masked)",
+    }
+    assert section["rows"][1]["gain"]["difference"] == 0.0
+    assert section["rows"][1]["accuracy"]["image"] == 1.0
+    masked = per_class.make_classes(collected, {})
+    assert masked["inputs"]["image"] == "image (text masked)"
+    assert masked["rows"][1]["gain"]["difference"] == 1.0
 
 
 def test_classes_of_label_sets_and_of_one_modality(make_collected):

@@ -89,6 +89,58 @@ def test_a_run_of_its_own_is_the_rival(collected):
     assert section["gains"][0]["difference"] == pytest.approx(gain)
 
 
+def test_masked_is_what_the_model_itself_loses(collected):
+    logits = {**collected.logits, "words_masked": collected.logits["image"]}
+    logits["text_words_masked"] = -collected.logits["text"]
+    whole = dataclasses.replace(collected, logits=logits)
+    alone = {"image": collected.probabilities("both")}  # better than the masked one
+    section = make_headline(whole, alone)
+    assert [row["name"] for row in section["masked"]] == [
+        "image and text",
+        "text masked",
+        "image masked",
+        "the classes' own words blanked",
+        "the classes' own words blanked, image masked",
+    ]
+    for row, variant in zip(section["masked"], logits, strict=True):
+        accuracy = collected.correct("both").mean()
+        assert row["accuracy"] == pytest.approx(whole.correct(variant).mean())
+        low, high = row["interval"]
+        assert low <= row["accuracy"] <= high
+        if variant == "both":
+            assert row["loss_of_accuracy"] is None and row["loss_interval"] is None
+            continue
+        assert row["loss_of_accuracy"] == pytest.approx(accuracy - row["accuracy"])
+        low, high = row["loss_interval"]
+        assert low < row["loss_of_accuracy"] < high
+
+
+def test_masked_is_weighted(collected):
+    weights = np.where(collected.correct("image"), 3.0, 0.0).astype(np.float32)
+    section = make_headline(dataclasses.replace(collected, weights=weights), {})
+    assert section["masked"][1]["accuracy"] == pytest.approx(1.0)
+    assert section["counted"] == section["groups"] == collected.correct("image").sum()
+
+
+def test_groups_are_counted_and_tested(collected):
+    groups = (np.arange(400) // 4).astype(str).astype(object)
+    section = make_headline(dataclasses.replace(collected, groups=groups), {})
+    assert (section["counted"], section["groups"]) == (400, 100)
+    gain = section["gains"][0]
+    assert sum(gain["sign_test"][k] for k in ("only_a", "only_b")) <= 100
+    assert gain["sign_test"]["p_value"] > gain["mcnemar"]["p_value"]
+
+
+def test_label_sets_keep_their_metrics(make_collected):
+    truth = np.array([[1, 1], [1, 0], [0, 1], [0, 0]])
+    rng = np.random.default_rng(0)
+    probabilities = {v: rng.random((4, 2)) for v in ("both", "image", "text")}
+    section = make_headline(make_collected(truth, probabilities), {})
+    assert {"micro_f1", "mean_average_precision"} <= set(section["rows"][0]["metrics"])
+    assert "micro_f1" in section["rows"][0]["intervals"]
+    assert len(section["masked"]) == 3
+
+
 def test_weights_count(collected):
     correct = collected.correct("both")
     weights = np.where(correct, 1.0, 0.0).astype(np.float32)
@@ -108,7 +160,7 @@ def test_one_modality_has_no_gain(collected):
     alone = dataclasses.replace(collected, predictor=predictor, logits=logits)
     section = make_headline(alone, {})
     assert [row["name"] for row in section["rows"]] == ["text"]
-    assert section["gains"] == []
+    assert section["gains"] == section["masked"] == []
 
 
 def test_groups_widen_the_interval(collected):

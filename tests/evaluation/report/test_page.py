@@ -125,10 +125,62 @@ def test_numbers_are_shown(reader):
     assert "Yes: the text brings 7.0 points of accuracy over the image alone" in text
     assert "75.0 % 71.0 to 79.0 %" in text  # accuracy and its interval
     assert "< 0.001" in text  # McNemar
-    assert "account for 57 % of the gain (31 % to 93 %)" in text
+    assert "account for 57 % of the gain over the image alone (31 % to 93 %)" in text
     assert "Dividing the logits by 1.270" in text
     assert "\N{MINUS SIGN}15.0 *" in text  # a slice that survives
     assert "python -m tf_multimodal.evaluation.report --run=runs/x" in text
+
+
+def test_the_masked_model_is_shown_as_itself(sections):
+    # Of a run of its own the image is better than the same model's, masked.
+    worth = copy.deepcopy(sections["text_worth"])
+    worth["over_image"] |= {"accuracy": 0.727, "name": "the image alone (own run)"}
+    html_text = page.render_page({**sections, "text_worth": worth}, {})
+    reads = html_text.partition('id="reads"')[2].partition("</section>")[0]
+    text = read_text(Reader(reads.partition(">")[2]))
+    assert "image and text 75.0 % 71.0 to 79.0 % " in text
+    assert "text masked 68.3 % 64.3 to 72.3 % 6.7 3.6 to 9.8" in text
+    assert "image masked 22.0 % 18.0 to 26.0 % 53.0 49.9 to 56.1" in text
+    assert "72.7" not in text and "the gain over the image alone (own run)" in text
+
+
+def test_sign_test_stands_beside_mcnemar(sections, reader):
+    text = read_text(reader)
+    assert "11 < 0.001 0.017" in text
+    assert "40 rows make 37 groups, so believe the sign test" in text
+    headline = {**sections["headline"], "groups": 40}
+    assert "so both may be believed" in read_text(render(sections, headline=headline))
+
+
+def test_class_table_names_its_weights_and_inputs(sections):
+    rows = copy.deepcopy(sections["classes"]["rows"])
+    rows[0]["support"] = 1234.56
+    inputs = {"image": "image (a run of its own)", "text": "text (image masked)"}
+    changes = {
+        "rows": rows,
+        "inputs": inputs,
+        "weighted": True,
+        "notes": ["By weight."],
+    }
+    text = read_text(render(sections, classes={**sections["classes"], **changes}))
+    assert "Class Weight Precision" in text and "1 234.6" in text
+    assert "Image (a run of its own) Text (image masked) Gain" in text
+    assert "less those of image (a run of its own)" not in text  # without the figure
+    assert "By weight." in text
+
+
+def test_calibration_on_the_rows_of_the_temperature_says_so(sections, reader):
+    said = "It was fitted on these very rows"
+    assert said not in read_text(reader)
+    headline = {**sections["headline"], "split": "validation"}
+    assert said in read_text(render(sections, headline=headline))
+
+
+def test_page_shows_the_first_suspects(sections):
+    html_text = page.render_page(sections, {})
+    shown = html_text.partition('id="suspects"')[2].partition("</section>")[0]
+    assert shown.count('class="card"') == 4
+    assert "6 of them are in" in " ".join(shown.split())
 
 
 def test_cells_name_their_rows(sections, reader):
@@ -167,10 +219,22 @@ def test_figures_are_written_beside_the_page(folder):
     assert not [name for name in names if not name.endswith(".png")]
 
 
+def test_figures_of_an_earlier_report_go(sections, tmp_path):
+    (tmp_path / "test").mkdir()
+    for name in ("class_gains.png", "old.png", "mine.txt"):
+        (tmp_path / "test" / name).write_bytes(b"old")
+    rows = [{**row, "gain": None} for row in sections["classes"]["rows"]]
+    classes = {**sections["classes"], "rows": rows}
+    page.write_report({**sections, "classes": classes}, tmp_path, "test")
+    names = {path.name for path in (tmp_path / "test").iterdir()}
+    assert not names & {"class_gains.png", "old.png"}
+    assert {"headline.png", "mine.txt"} <= names
+
+
 def test_a_number_that_is_none_is_refused(sections, tmp_path):
     broken = copy.deepcopy(sections)
     broken["calibration"]["after"]["ece"] = float("nan")
-    with pytest.raises(ValueError, match="JSON"):
+    with pytest.raises(ValueError, match="'calibration'.*not finite"):
         page.write_report(broken, tmp_path, "test")
     assert not (tmp_path / "test.html").exists()
 
@@ -195,15 +259,19 @@ def test_without_text_the_report_begins_with_the_accuracy(sections):
     assert "The text brings" not in text
 
 
-def test_label_sets_have_no_top_3(sections):
-    headline = copy.deepcopy(sections["headline"])
+def test_label_sets_have_their_own_metrics(sections):
+    headline = {**copy.deepcopy(sections["headline"]), "multi_label": True}
     for row in headline["rows"]:
         del row["metrics"]["top3_accuracy"], row["intervals"]["top3_accuracy"]
         del row["metrics"]["ece"]
+        row["metrics"] |= {"micro_f1": 0.811, "mean_average_precision": 0.622}
+        row["intervals"]["micro_f1"] = [0.777, 0.833]
     rows = [{**row, "average_precision": 0.5} for row in sections["classes"]["rows"]]
     classes = {**sections["classes"], "rows": rows}
     text = read_text(render(sections, headline=headline, classes=classes))
     assert "Avg. precision" in text and "50.0 %" in text
+    assert "Macro F1 Micro F1 mAP Loss" in text
+    assert "81.1 % 77.7 to 83.3 % 62.2 % 0.900" in text
 
 
 def test_empty_lists_say_so(sections):

@@ -10,9 +10,9 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from tf_multimodal.evaluation.report.drawing import PALETTE, Drawing, draw, shorten
 from tf_multimodal.evaluation.report.formats import format_points
+from tf_multimodal.evaluation.report.threshold_figures import draw_thresholds
 
 MAX_BARS = 40  # of a figure; more are left to the tables
-MAX_CURVES = 40  # of precision over recall
 _ROW = 0.27  # inches that a bar takes
 _EDGES = 0.62  # inches of a figure of bars that are not bars
 _NAME_COLUMNS, _SLICE_COLUMNS = 22, 30
@@ -72,7 +72,7 @@ def draw_text_worth(section: Mapping[str, Any]) -> list[Drawing]:
         ("with the text", image["difference"], image["interval"]),
         ("class words blanked", masked["difference"], masked["interval"]),
     ]
-    alt = "Gain over the image alone in points. " + "; ".join(
+    alt = f"Gain over {image['name']} in points. " + "; ".join(
         f"{name}: {100 * gain:+.1f}" for name, gain, _ in bars
     )
     with _draw_rows("text_worth", "What the text brings", alt, len(bars)) as (
@@ -80,7 +80,7 @@ def draw_text_worth(section: Mapping[str, Any]) -> list[Drawing]:
         axes,
     ):
         _paint_points(axes, bars, [_ACCENT, _QUIET])
-        _show_points(axes, "gain over the image, points")
+        _show_points(axes, f"gain over {image['name']}, points")
     return [drawing]
 
 
@@ -108,7 +108,7 @@ def draw_class_gains(section: Mapping[str, Any]) -> list[Drawing]:
             ends = row["gain"]["interval"]
             axes.plot(ends, [place, place], color=_QUIET, linewidth=1)
         _name_rows(axes, [row["class"] for row in rows])
-        _show_points(axes, "gain over the image, points")
+        _show_points(axes, f"gain over {section['inputs']['image']}, points")
     return [drawing]
 
 
@@ -180,59 +180,6 @@ def draw_confusion(section: Mapping[str, Any]) -> list[Drawing]:
                     style = {"ha": "center", "va": "center", "fontsize": 8}
                     axes.text(j, i, str(count), color=colour, **style)
     return [drawing]
-
-
-def draw_thresholds(section: Mapping[str, Any]) -> list[Drawing]:
-    """Draws precision over recall by class, and accuracy over coverage."""
-    drawings = []
-    curves = list_curves(section)
-    if curves:
-        alt = "Precision over recall, a curve for each class"
-        with draw("precision_recall", "Precision and recall", alt, 3.6) as (
-            drawing,
-            axes,
-        ):
-            for place, (number, row) in enumerate(curves):
-                colour, width = (_QUIET, 0.8) if place else (_ACCENT, 2)
-                axes.plot(
-                    row["recall"],
-                    row["precision"],
-                    color=colour,
-                    linewidth=width,
-                    zorder=3 - bool(place),
-                    label=None if place else shorten(row["class"], _NAME_COLUMNS),
-                    gid=f"line-{number}",
-                )
-            axes.set(
-                xlim=(0, 1.02), ylim=(0, 1.05), xlabel="recall", ylabel="precision"
-            )
-            axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
-            axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
-        drawings.append(drawing)
-    coverage = section.get("coverage")
-    if coverage:
-        alt = "Accuracy of the answers that are kept, over the share that is kept"
-        with draw("coverage", "When unsure answers are withheld", alt, 3.6) as (
-            drawing,
-            axes,
-        ):
-            axes.plot(coverage["coverage"], coverage["accuracy"], color=_ACCENT)
-            axes.set(xlim=(0, 1.02), xlabel="answers kept", ylabel="accuracy of those")
-            axes.set_ylim(top=1.01)
-            axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
-            axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
-        drawings.append(drawing)
-    return drawings
-
-
-def list_curves(section: Mapping[str, Any]) -> list[tuple[int, Mapping[str, Any]]]:
-    """Returns number and class of the curves that are drawn, the worst first."""
-    rows = section.get("classes", ())
-    curves = [(i, row) for i, row in enumerate(rows) if row["recall"]]
-    curves.sort(key=lambda curve: -curve[1]["support"])
-    return sorted(
-        curves[:MAX_CURVES], key=lambda curve: curve[1]["average_precision"] or 0
-    )
 
 
 def draw_calibration(section: Mapping[str, Any]) -> list[Drawing]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import jinja2
 
+SHOWN_SUSPECTS = 24  # where the section does not say
 _MINUS, _SPACE = "\N{MINUS SIGN}", "\N{NARROW NO-BREAK SPACE}"
 
 
@@ -26,6 +27,11 @@ def format_points(share: float | None, digits: int = 1) -> str:
     if share is None or isinstance(share, jinja2.Undefined):
         return ""
     return _write(f"{100 * share:+.{digits}f}")
+
+
+def format_amount(value: float) -> str:
+    """Returns a sum of weights, as a whole number where it is one."""
+    return f"{value:,.1f}".removesuffix(".0").replace(",", _SPACE)
 
 
 def count(value: int) -> str:
@@ -59,6 +65,11 @@ def describe_class(row: Mapping[str, Any]) -> str:
     )
 
 
+def list_shown(suspects: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Returns the suspects that the page shows; the JSON may hold more of them."""
+    return suspects.get("rows", ())[: suspects.get("shown", SHOWN_SUSPECTS)]
+
+
 def find_largest(words: Sequence[tuple[str, float]]) -> float:
     """Returns the largest size of a score, at least a little more than nothing."""
     return max([1e-12, *(abs(score) for _, score in words)])
@@ -73,9 +84,11 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "number": number,
     "percent": percent,
     "points": format_points,
+    "amount": format_amount,
     "count": count,
     "p_value": p_value,
     "decimal": decimal,
     "facts": describe_class,
     "largest": find_largest,
+    "list_shown": list_shown,
 }

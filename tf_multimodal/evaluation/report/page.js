@@ -53,14 +53,15 @@ for (const table of document.querySelectorAll("table.sortable")) {
   }));
 }
 
-// Precision over recall: the chosen class before the others.
+// Precision and recall: the chosen class before the others, or alone.
 const chooser = document.getElementById("choose-class");
 function showClass() {
-  const figure = document.getElementById("pr");
+  const figure = document.getElementById("by-class");
   const line = figure.querySelector(`#line-${chooser.value}`);
   figure.classList.add("live");
-  figure.querySelector(".chosen")?.classList.remove("chosen");
-  line.classList.add("chosen");
+  figure.querySelectorAll(".chosen").forEach((old) => old.classList.remove("chosen"));
+  const both = ["precision", "recall"].map((key) => `#at-${key}-${chooser.value}`).join();
+  [line, ...figure.querySelectorAll(both)].forEach((chosen) => chosen.classList.add("chosen"));
   line.parentNode.append(line);
   document.getElementById("class-facts").textContent =
     chooser.selectedOptions[0].dataset.facts;

@@ -18,6 +18,7 @@ from tf_multimodal.evaluation.report.formats import (
     percent,
 )
 from tf_multimodal.evaluation.report.sheets import draw_sheets
+from tf_multimodal.evaluation.report.threshold_figures import list_curves
 
 Sections = Mapping[str, Any]
 _PICTURES = ("thumbnail", "picture_jpeg", "heat_map_jpeg")  # the JSON has numbers
@@ -27,6 +28,8 @@ _KEPT = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)  # shares of the answers, of the small ta
 
 def write_report(sections: Sections, folder: str | Path, split: str) -> Path:
     """Writes `<split>.html`, `<split>.json` and `<split>/NAME.png` of each figure.
+
+    PNGs of an earlier report on the split are removed.
 
     Args:
         sections: by name, as the makers of the report return them; `examples` by
@@ -38,16 +41,20 @@ def write_report(sections: Sections, folder: str | Path, split: str) -> Path:
         The path of the page.
 
     Raises:
-        ValueError: a number is not finite.
+        ValueError: a number is not finite; the message names its section.
     """
     folder = Path(folder)
-    text = json.dumps(
-        _leave_out_pictures(sections), indent=1, ensure_ascii=False, allow_nan=False
-    )
+    numbers = _leave_out_pictures(sections)
+    _check_finite(numbers)
+    text = json.dumps(numbers, indent=1, ensure_ascii=False, allow_nan=False)
     figures = figures_lib.make_figures(sections)
+    written = set()
     for figure in [*figures.values(), *draw_sheets(sections)]:
+        written.add(folder / split / f"{figure.name}.png")
         with write_atomically(folder / split / f"{figure.name}.png") as path:
             path.write_bytes(figure.png)
+    for left_over in set((folder / split).glob("*.png")) - written:
+        left_over.unlink()
     write_text(folder / f"{split}.json", _encode(text + "\n", "backslashreplace"))
     html = render_page(sections, figures)
     write_text(folder / f"{split}.html", _encode(html, "xmlcharrefreplace"))
@@ -77,7 +84,7 @@ def render_page(sections: Sections, figures: Mapping[str, Drawing]) -> str:
         tiles=_make_tiles(sections),
         facts=_make_facts(sections),
         cells={(cell["label"], cell["prediction"]): cell for cell in cells},
-        shown_curves=figures_lib.list_curves(thresholds),
+        shown_curves=list_curves(thresholds),
         coverage_points=_choose_coverage(thresholds.get("coverage")),
         data={
             "classes": sections["classes"]["names"],
@@ -175,6 +182,19 @@ def _choose_coverage(
         (kept[i], coverage["confidence"][i], coverage["accuracy"][i])
         for i in dict.fromkeys(nearest)
     ]
+
+
+def _check_finite(sections: Sections) -> None:
+    """Raises ValueError that names the section of a number that JSON cannot hold."""
+    for name, section in sections.items():
+        try:
+            json.dumps(section, allow_nan=False)
+        except ValueError as error:
+            raise ValueError(
+                f"The section {name!r} of the report holds a number that is not "
+                f"finite: {error}. Expected finite numbers. Look for rows of the split "
+                "whose probabilities or weights are not finite."
+            ) from error
 
 
 def _leave_out_pictures(value: Any) -> Any:

@@ -11,7 +11,7 @@ import PIL.Image
 from matplotlib.axes import Axes
 
 from tf_multimodal.evaluation.report.drawing import PALETTE, Drawing, draw, shorten
-from tf_multimodal.evaluation.report.formats import percent
+from tf_multimodal.evaluation.report.formats import list_shown, percent
 
 MAX_CARDS = 12
 _COLUMNS = 4
@@ -42,7 +42,7 @@ def draw_sheets(sections: Mapping[str, Any]) -> list[Drawing]:
             "Labels that may be wrong",
             [
                 _describe_suspect(row, examples)
-                for row in sections.get("suspects", {}).get("rows", ())
+                for row in list_shown(sections.get("suspects", {}))
             ],
         ),
     }
