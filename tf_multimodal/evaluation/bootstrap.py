@@ -106,7 +106,7 @@ def bootstrap_statistic(
         groups: [n], names or numbers; whole groups are drawn, with replacement.
         compute: maps sums over drawn rows, float [s, k], to the statistic, float [s];
             NaN where a draw has none.
-        samples: number of resamplings.
+        samples: number of resamplings; of more than 5,000 groups fewer, at least 500.
         seed: of the draws; the same seed gives the same interval.
 
     Returns:
@@ -117,6 +117,7 @@ def bootstrap_statistic(
     is_member = sparse.csr_array((np.ones(len(rows)), (members, rows)))
     by_group = is_member @ sparse.csr_array(sums, dtype=np.float64)
     rng = np.random.default_rng(seed)
+    samples = min(samples, max(500, 10 * _DRAWS_AT_ONCE // len(names)))
     step = max(1, _DRAWS_AT_ONCE // len(names))
     values = []
     for start in range(0, samples, step):
