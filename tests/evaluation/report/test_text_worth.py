@@ -44,11 +44,11 @@ def test_gains_are_paired_and_the_share_is_the_loss_over_the_gain(make_collected
     assert (high - low) / 2 == pytest.approx(0.0895, abs=0.008)
     assert section["sentence"] == (
         "Yes, the text pays: the model is right in 80.0 % of the rows with image and "
-        "text, in 50.0 % with the image alone (+30.0 points, 95 % interval "
-        f"{points(image)}); the classes' own words account for 50.0 % of that gain "
-        f"(95 % interval {100 * low:.1f} % to {100 * high:.1f} %); the text alone is "
-        "right in 70.0 %, so that the image adds to it (+10.0 points, 95 % interval "
-        f"{points(better)})."
+        "text, in 50.0 % with the image alone (text masked), +30.0 points (95 % "
+        f"interval {points(image)}); the classes' own words account for 50.0 % of "
+        f"that gain (95 % interval {100 * low:.1f} % to {100 * high:.1f} %); the text "
+        "alone (image masked) is right in 70.0 %, so that the image adds to it, +10.0 "
+        f"points (95 % interval {points(better)})."
     )
 
 
@@ -81,6 +81,53 @@ def test_rows_count_by_their_weight(make_collected):
     assert section["own_words"]["interval"] == [0, 0]
 
 
+def test_rows_of_weight_0_are_as_if_they_were_not_there(make_collected):
+    counts = {"both": 30, "image": 10, "text": 5, "words_masked": 20}
+    rows = np.arange(40)
+
+    def make(kept):
+        right = {name: make_probabilities(kept < n) for name, n in counts.items()}
+        weights = (kept < 40).astype(np.float32)
+        return make_text_worth(
+            make_collected(np.zeros(len(kept), int), right, weights=weights)
+        )
+
+    padded, plain = make(np.append(rows, np.full(4000, 99))), make(rows)
+    assert padded["own_words"] == plain["own_words"] and plain["own_words"]["told"]
+    assert padded["over_image"] == plain["over_image"]
+
+
+def test_few_rows_that_differ_are_no_answer(make_collected):
+    section = make_text_worth(collect(make_collected, 204, 200, 100, 201))
+    image = section["over_image"]
+    assert image["interval"][0] > 0  # the bootstrap alone would say yes
+    assert image["sign_test"] == {"p_value": 0.125, "only_a": 4, "only_b": 0}
+    assert section["sentence"].startswith("It cannot be told whether the text pays: ")
+    assert section["own_words"]["share"] is None
+    assert "p = 0.125" in section["own_words"]["why"]
+    harmed = make_text_worth(collect(make_collected, 196, 200, 100, 195))
+    assert harmed["over_image"]["interval"][1] < 0
+    assert harmed["sentence"].startswith("It cannot be told whether the text pays: ")
+    assert "may be 0" in harmed["own_words"]["why"]
+    # Six rows, all to one side, are enough: 2 / 2^6 < 0.05.
+    assert make_text_worth(collect(make_collected, 206, 200, 9, 201))[
+        "sentence"
+    ].startswith("Yes")
+    # Five heavy rows are won, fifty light ones lost: the two do not agree.
+    weights = np.where(np.arange(ROWS) < 5, 1000, 1).astype(np.float32)
+    lost = np.arange(ROWS) >= 350
+    right = {"both": ~lost, "image": np.arange(ROWS) >= 5, "text": lost}
+    split = make_collected(
+        np.zeros(ROWS, int),
+        {name: make_probabilities(rows) for name, rows in right.items()}
+        | {"words_masked": make_probabilities(lost)},
+        weights=weights,
+    )
+    assert make_text_worth(split)["sentence"].startswith("It cannot be told")
+    rival = make_text_worth(collect(make_collected, 304, 100, 300, 150))
+    assert "cannot be told whether the image adds" in rival["sentence"]
+
+
 def test_of_a_gain_that_may_be_nothing_no_share_is_told(make_collected):
     section = make_text_worth(collect(make_collected, 202, 200, 100, 201))
     low, high = section["over_image"]["interval"]
@@ -111,6 +158,10 @@ def test_a_run_of_the_image_alone_takes_the_masked_ones_place(make_collected):
     section = make_text_worth(collected, alone)
     assert section["over_image"]["difference"] == pytest.approx(0.1)
     assert section["over_better"]["name"] == "the image alone (a run of its own)"
+    assert (
+        "with the image alone (a run of its own), +10.0 points"
+        in (section["sentence"].partition("; ")[0])
+    )
     assert section["words_masked"]["difference"] == pytest.approx(-0.05)
 
 

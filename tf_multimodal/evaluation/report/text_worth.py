@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tf_multimodal.data import labels as labels_lib
-from tf_multimodal.evaluation import bootstrap, label_set_metrics
+from tf_multimodal.evaluation import bootstrap, label_set_metrics, paired
 from tf_multimodal.evaluation.report import presence
 from tf_multimodal.evaluation.report.collect import (
     BOTH,
@@ -16,6 +16,8 @@ from tf_multimodal.evaluation.report.collect import (
     Collected,
 )
 
+_LEVEL = 0.05
+_OTHER = {IMAGE: TEXT, TEXT: IMAGE}
 _NEEDS_BOTH = (
     "What the text brings can be told of a model that reads image and text. This one "
     "reads the {} alone."
@@ -40,8 +42,12 @@ def make_text_worth(
     Intervals are 95 % bootstrap intervals by group, paired: each draw has all variants
     of the same rows. The share of the gain that the classes' own words account for is
     the accuracy that is lost where they are blanked, over the gain; both are of the
-    same draw (the ratio's percentile interval), and it is not told where the interval
-    of the gain holds 0, as the ratio then has no bound (Fieller 1954).
+    same draw (the ratio's percentile interval), and it is not told where the gain is
+    not, as the ratio then has no bound (Fieller 1954).
+
+    A gain, or a loss, is told where its interval does not hold 0 and the sign test by
+    group, to the same side, has p < 0.05: few rows that differ, all to one side, give
+    an interval without 0, as hardly a draw has none of them.
 
     Args:
         collected: the split.
@@ -102,15 +108,29 @@ def _compare(
     correct: np.ndarray,
     alone: Mapping[str, np.ndarray],
 ) -> dict[str, Any]:
-    difference, interval = _difference(collected, collected.correct(BOTH), correct)
-    own_run = " (a run of its own)" if modality in alone else ""
+    both, counted = collected.correct(BOTH), collected.weights > 0
+    difference, interval = _difference(collected, both, correct)
+    how = "a run of its own" if modality in alone else f"{_OTHER[modality]} masked"
     return {
-        "name": f"the {modality} alone{own_run}",
+        "name": f"the {modality} alone ({how})",
         "modality": modality,
         "accuracy": _average(collected, correct),
         "difference": difference,
         "interval": interval,
+        "sign_test": paired.sign_test(
+            both[counted], correct[counted], collected.groups[counted]
+        ),
     }
+
+
+def _judge(gain: Mapping[str, Any]) -> int:
+    """Returns 1 for a gain, -1 for a loss, 0 where it cannot be told."""
+    (low, high), test = gain["interval"], gain["sign_test"]
+    if test["p_value"] >= _LEVEL:
+        return 0
+    if low > 0 and test["only_a"] > test["only_b"]:
+        return 1
+    return -1 if high < 0 and test["only_a"] < test["only_b"] else 0
 
 
 def _compare_masked(collected: Collected, image: np.ndarray) -> dict[str, Any]:
@@ -141,20 +161,24 @@ def _measure_own_words(
         "told": False,
         "why": "",
     }
-    low, high = gain["interval"]
-    if low <= 0 <= high:
-        why = "The gain over the image may be 0 (its interval holds it)"
-    elif high < 0:
-        why = "There is no gain over the image"
-    else:
-        weights = collected.weights.astype(np.float64)[:, None]
+    verdict = _judge(gain)
+    if verdict > 0:
+        counted = collected.weights > 0  # others are not there: no draw is to have them
         lost = both.astype(np.float64) - masked
         gained = both.astype(np.float64) - image
+        sums = np.stack([lost, gained], axis=1) * collected.weights[:, None]
         interval = bootstrap.bootstrap_statistic(
-            np.stack([lost, gained], axis=1) * weights, collected.groups, _divide
+            sums[counted], collected.groups[counted], _divide
         )
         share = loss / gain["difference"]
         return {**result, "share": share, "interval": list(interval), "told": True}
+    low, high = gain["interval"]
+    why = "There is no gain over the image"
+    if low <= 0 <= high:
+        why = "The gain over the image may be 0 (its interval holds it)"
+    elif not verdict:
+        test = f"sign test by group: p = {gain['sign_test']['p_value']:.3f}"
+        why = f"The gain over the image may be 0 ({test})"
     return {
         **result,
         "why": f"{why}, so that it cannot be told what share of it is due to the "
@@ -174,15 +198,15 @@ def _make_sentence(
     own_words: Mapping[str, Any],
 ) -> str:
     """Returns the answer to "should I pay for text?"."""
-    low, high = over_image["interval"]
+    verdict = _judge(over_image)
     rates = (
         f"the model is right in {_percent(accuracy)} of the rows with image and text, "
-        f"in {_percent(over_image['accuracy'])} with {over_image['name']} "
-        f"({_points(over_image)})"
+        f"in {_percent(over_image['accuracy'])} with {over_image['name']}, "
+        f"{_points(over_image)}"
     )
-    if low <= 0 <= high:
+    if not verdict:
         return f"It cannot be told whether the text pays: {rates}."
-    if high < 0:
+    if verdict < 0:
         return f"No, the text harms: {rates}."
     share = "; what the classes' own words account for cannot be told"
     if own_words["told"]:
@@ -201,12 +225,12 @@ def _make_sentence(
 
 
 def _judge_image(over_text: Mapping[str, Any]) -> str:
-    low, high = over_text["interval"]
-    if low > 0:
-        return f"the image adds to it ({_points(over_text)})"
-    if high < 0:
-        return f"the image harms it ({_points(over_text)})"
-    return f"it cannot be told whether the image adds to it ({_points(over_text)})"
+    verdict = _judge(over_text)
+    if verdict > 0:
+        return f"the image adds to it, {_points(over_text)}"
+    if verdict < 0:
+        return f"the image harms it, {_points(over_text)}"
+    return f"it cannot be told whether the image adds to it, {_points(over_text)}"
 
 
 def _percent(share: float) -> str:
@@ -216,6 +240,6 @@ def _percent(share: float) -> str:
 def _points(gain: Mapping[str, Any]) -> str:
     low, high = gain["interval"]
     return (
-        f"{100 * gain['difference']:+.1f} points, 95 % interval {100 * low:+.1f} to "
-        f"{100 * high:+.1f}"
+        f"{100 * gain['difference']:+.1f} points (95 % interval {100 * low:+.1f} to "
+        f"{100 * high:+.1f})"
     )
