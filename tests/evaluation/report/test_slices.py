@@ -5,10 +5,12 @@ import dataclasses
 import json
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from scipy import stats
 
 from tf_multimodal import config as config_lib
+from tf_multimodal.evaluation.report import slice_columns
 from tf_multimodal.evaluation.report.collect import collect
 from tf_multimodal.evaluation.report.slice_columns import cut_at_quantiles, make_bins
 from tf_multimodal.evaluation.report.slices import find_script, make_slices
@@ -269,6 +271,38 @@ class TestColumns:
         section = make_slices(split)
         assert section["columns"] == []
         assert "cannot be read: There is no file" in section["notes"][-1]
+
+    @pytest.mark.parametrize(
+        ("error", "reason"),
+        [
+            (pa.ArrowNotImplementedError("no such cast"), "no such cast"),
+            (pa.ArrowInvalid("damaged"), "damaged"),
+            (KeyError("colour"), "no column 'colour'"),
+        ],
+    )
+    def test_that_cannot_be_read_leave_the_reason(
+        self, read_split, monkeypatch, error, reason
+    ):
+        def fail(*_):
+            raise error
+
+        split = read_split(self.HEADER, self.make_cells(), ["i0"] * 40, id="id")
+        monkeypatch.setattr(slice_columns, "open_reader", fail)
+        section = make_slices(split)
+        assert section["columns"] == [] and reason in section["notes"][-1]
+
+    def test_of_hundreds_are_cut_up_to_a_bound(self, read_split):
+        header = (*self.HEADER[:4], *(f"c{i}" for i in range(300)))
+        cells = [
+            (f"i{i}", f"{i}.png", "t", "x", *((i + c) % 20 for c in range(300)))
+            for i in range(400)
+        ]
+        ids = [f"i{i}" for i in range(400)]
+        section = make_slices(read_split(header, cells, ids, id="id"))
+        assert section["columns"] == [f"c{i}" for i in range(9)]
+        assert section["looked_at"] + section["too_small"] == 9 * 20
+        assert section["notes"][-1].startswith("291 columns were left out, as no more")
+        assert section["notes"][-1].endswith("c17, c18 and 281 more.")
 
     def test_of_several_files_are_kept_apart(self, read_split, tmp_path):
         half = self.make_cells()

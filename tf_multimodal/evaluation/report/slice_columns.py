@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from tf_multimodal import config as config_lib
 from tf_multimodal.data.raw_rows import Reader
@@ -37,16 +38,20 @@ def read_columns(collected: Collected) -> tuple[dict[str, np.ndarray], list[str]
     columns: dict[str, np.ndarray] = {}
     found = np.zeros(len(ids), bool)
     try:
-        for row_id, values in _read_manifests(config):
-            place = positions.get(row_id)
-            if place is None:
+        for block_ids, values in _read_manifests(config):
+            places = np.array([positions.get(i, -1) for i in block_ids], np.int64)
+            wanted = np.flatnonzero(places >= 0)
+            if not len(wanted):
                 continue
-            found[place] = True
-            for name, value in values.items():
+            found[places[wanted]] = True
+            for name, cells in values.items():
                 if name not in columns:
                     columns[name] = np.full(len(ids), None, object)
-                columns[name][place] = value
-    except (OSError, ValueError) as error:
+                texts = [_to_text(cells[place]) for place in wanted.tolist()]
+                columns[name][places[wanted]] = texts
+    except KeyError as error:  # some of pyarrow's are, too
+        return {}, [f"The manifest's columns cannot be read: no column {error}."]
+    except (OSError, ValueError, pa.ArrowException) as error:
         return {}, [f"The manifest's columns cannot be read: {error}"]
     notes = []
     if columns and not found.all():
@@ -129,8 +134,8 @@ def _parse_number(value: Any) -> float:
     return number if math.isfinite(number) else math.nan
 
 
-def _read_manifests(config: Any) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yields the id of a row and its cells, of each manifest that the config names."""
+def _read_manifests(config: Any) -> Iterator[tuple[list[str], dict[str, list[Any]]]]:
+    """Yields blocks, ids and cells by column, of each manifest that config names."""
     data = config.data
     for name, part in data.mixture.items() or [("", data)]:
         if not part.manifest:
@@ -144,26 +149,21 @@ def _read_manifests(config: Any) -> Iterator[tuple[str, dict[str, str]]]:
         others = [column for column in header if column not in taken]
         if not others:
             continue
-        for row_id, values in _read_rows(reader, roles["id"], others):
-            yield f"{prefix}{row_id}", values
+        for ids, values in _read_blocks(reader, roles["id"], others):
+            yield [f"{prefix}{row_id}" for row_id in ids], values
 
 
-def _read_rows(
+def _read_blocks(
     reader: Reader, id_column: str, others: list[str]
-) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yields ids, as `data.row_block` makes them, and cells."""
+) -> Iterator[tuple[list[Any], dict[str, list[Any]]]]:
+    """Yields ids, as `data.row_block` makes them, and cells by column."""
     paths = getattr(reader, "paths", ())
     start = os.path.commonprefix(paths).rpartition("/")[0] + "/"
     for raw in reader.read_rows([*([id_column] if id_column else []), *others]):
         file = raw.file.removeprefix(start) if len(paths) > 1 else ""
-        for place, row in enumerate(raw.rows):
-            own = raw.values[id_column][place] if id_column else None
-            row_id = own if id_column else f"{file}:{row}" if file else f"{row}"
-            cells = {name: raw.values[name][place] for name in others}
-            yield (
-                str(row_id),
-                {name: _to_text(value) for name, value in cells.items()},
-            )
+        lines = [f"{file}:{row}" if file else row for row in raw.rows]
+        ids = raw.values[id_column] if id_column else lines
+        yield ids, {name: raw.values[name] for name in others}
 
 
 def _to_text(value: Any) -> str:

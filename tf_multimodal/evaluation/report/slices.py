@@ -18,6 +18,8 @@ from tf_multimodal.evaluation.report.slice_columns import (
 )
 
 MIN_ROWS = 10
+MAX_SLICES = 200  # so many are looked at: columns may be hundreds
+_NAMED = 10  # columns that a note names
 _BINS = 4
 _LEVEL = 0.05
 _COLUMN = "column "
@@ -48,6 +50,7 @@ def make_slices(collected: Collected) -> dict[str, Any]:
     (1979) for the number of slices looked at.
 
     Slices of fewer than 10 rows, or that leave fewer than 10, are left out and counted.
+    Columns are cut in their order, as long as there are at most `MAX_SLICES` slices.
 
     Args:
         collected: the split.
@@ -57,7 +60,9 @@ def make_slices(collected: Collected) -> dict[str, Any]:
     columns, notes = read_columns(collected)
     rows: list[dict[str, Any]] = []
     too_small = 0
-    dimensions = list(_list_dimensions(collected, columns))
+    dimensions = list(_list_dimensions(collected))
+    cut, useless, beyond = _cut_columns(columns, MAX_SLICES - _count(dimensions))
+    dimensions += cut
     for dimension in dimensions:
         for number, name in enumerate(dimension.names):
             inside = counted & (dimension.codes == number)
@@ -72,12 +77,15 @@ def make_slices(collected: Collected) -> dict[str, Any]:
     adjusted = adjust_holm([row["p_value"] for row in rows])
     for row, p_value in zip(rows, adjusted, strict=True):
         row["survives"] = p_value <= _LEVEL
-    by = {dimension.by for dimension in dimensions}
-    cut = [name for name in columns if _COLUMN + name in by]
-    if left_out := [name for name in columns if name not in cut]:
+    if useless:
         notes.append(
-            f"These columns make no slices, as they have one value or very many: "
-            f"{', '.join(left_out)}."
+            "These columns make no slices, as they have one value or very many: "
+            f"{_list_names(useless)}."
+        )
+    if beyond:
+        notes.append(
+            f"{len(beyond)} columns were left out, as no more than {MAX_SLICES} slices "
+            f"are looked at: {_list_names(beyond)}."
         )
     rows.sort(key=lambda row: (row["accuracy"], row["difference"]))
     return {
@@ -86,7 +94,7 @@ def make_slices(collected: Collected) -> dict[str, Any]:
         "looked_at": len(rows),
         "too_small": too_small,
         "min_rows": MIN_ROWS,
-        "columns": cut,
+        "columns": [dimension.by.removeprefix(_COLUMN) for dimension in cut],
         "rows": rows,
         "notes": [*_make_notes(len(rows)), *notes],
     }
@@ -174,9 +182,33 @@ def _compare(rows: _Rows, inside: np.ndarray, rest: np.ndarray) -> dict[str, Any
     }
 
 
-def _list_dimensions(
-    collected: Collected, columns: dict[str, np.ndarray]
-) -> Iterator[_Dimension]:
+def _cut_columns(
+    columns: dict[str, np.ndarray], most: int
+) -> tuple[list[_Dimension], list[str], list[str]]:
+    """Returns columns as slices, those that make none, and those beyond `most`."""
+    cut: list[_Dimension] = []
+    useless: list[str] = []
+    names = list(columns)
+    for place, name in enumerate(names):
+        found = list(_name(_COLUMN + name, make_bins(columns[name], _BINS)))
+        if _count(cut + found) > most:
+            return cut, useless, names[place:]
+        cut += found
+        if not found:
+            useless.append(name)
+    return cut, useless, []
+
+
+def _count(dimensions: list[_Dimension]) -> int:
+    return sum(len(dimension.names) for dimension in dimensions)
+
+
+def _list_names(names: list[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _list_dimensions(collected: Collected) -> Iterator[_Dimension]:
     has_image, has_text = (
         find(collected) for find in (presence.find_images, presence.find_texts)
     )
@@ -203,8 +235,6 @@ def _list_dimensions(
     if reads == "image_text":
         yield _Dimension("input", has_image + 2 * has_text, list(_INPUTS))
     yield from _name("status", make_bins(np.asarray(collected.status, object)))
-    for name, values in columns.items():
-        yield from _name(_COLUMN + name, make_bins(values, _BINS))
 
 
 def _name(by: str, found: tuple[np.ndarray, list[str]] | None) -> Iterator[_Dimension]:
