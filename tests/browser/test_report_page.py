@@ -130,7 +130,7 @@ def test_a_click_on_a_head_sorts_the_table(report, open_page):
 def test_the_chosen_class_stands_out(report, made_up, open_page):
     page = open_page(report, *PHONE).page
     page.select_option("#choose-class", label=made_up.CLASSES[3])
-    assert page.locator(".chosen").get_attribute("id") == "line-3"
+    assert page.locator("[id^=line-].chosen").get_attribute("id") == "line-3"
     shown = page.eval_on_selector_all(
         "[id^=at-]",
         "all => all.filter((g) => getComputedStyle(g).visibility === 'visible' &&"

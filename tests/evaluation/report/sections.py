@@ -139,10 +139,8 @@ def _make_text_worth() -> dict:
 def _make_headline(rows: int) -> dict:
     mcnemar = {"p_value": 0.00031, "only_a": 41, "only_b": 11}
     sign_test = {"p_value": 0.0173, "only_a": 30, "only_b": 10}
-    gain = {
-        **{"of": "image and text", "difference": 0.07, "interval": [0.041, 0.099]},
-        **{"mcnemar": mcnemar, "sign_test": sign_test},
-    }
+    gain = {"of": "image and text", "difference": 0.07, "interval": [0.041, 0.099]}
+    gain |= {"mcnemar": mcnemar, "sign_test": sign_test}
     names = ("image and text", "image (text masked)", "text (image masked)")
     return {
         "rows": [
