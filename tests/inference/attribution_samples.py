@@ -1,6 +1,8 @@
 """Small predictors, images and texts that the tests of attributions share."""
 
+import functools
 import pathlib
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -12,6 +14,7 @@ from tf_multimodal.config import get_default_config
 from tf_multimodal.data import pipeline, spec
 from tf_multimodal.data.source import Source
 from tf_multimodal.data.tokenizer import SPECIAL_TOKENS, WordPieceTokenizer
+from tf_multimodal.inference.attributions.explanation import Explanation, explain_rows
 from tf_multimodal.inference.predictor import Predictor, make_source
 from tf_multimodal.models.embedding_text_backbone import EmbeddingTextBackbone
 from tf_multimodal.models.image_text_backbone import ImageTextBackbone
@@ -31,6 +34,7 @@ TEXTS = (
     "dogs runs over a red bird and the green cats",
     "unknown words only",
 )
+TARGET = np.array([0, 1, 2, 0, 1])
 
 
 @keras.saving.register_keras_serializable(package="tests")
@@ -46,6 +50,17 @@ class CornerEncoder(keras_hub.models.Backbone):
         super().__init__(images, keras.layers.AveragePooling2D(4)(images) * mask)
 
 
+@keras.saving.register_keras_serializable(package="tests")
+class PatchEncoder(keras_hub.models.Backbone):
+    """A filter bank over patches of 4 x 4 pixels: maps of 8 x 8 cells."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        images = keras.Input((SIDE_PX, SIDE_PX, 3))
+        filters = keras.layers.Conv2D(16, 4, strides=4, activation="relu")
+        super().__init__(images, filters(images))
+        self.filters = filters
+
+
 def make_predictor(
     modalities: str = "image_text",
     fusion: str = "late",
@@ -54,16 +69,19 @@ def make_predictor(
     image_encoder: Any = None,
     dtype: str | None = None,
     seed: int = 1,
+    width: int = 8,
 ) -> Predictor:
     """Returns a predictor with random weights."""
     if image_encoder is None and modalities != "text":
         image_encoder = make_image_encoder(dtype)
     backbone = ImageTextBackbone(
         image_encoder=image_encoder,
-        text_encoder=None if modalities == "image" else make_encoder(encoder, dtype),
+        text_encoder=None
+        if modalities == "image"
+        else make_encoder(encoder, dtype, width),
         image_shape=(SIDE_PX, SIDE_PX, 3),
         fusion=fusion,
-        lstm_units=8,
+        lstm_units=width,
         dtype=dtype,
     )
     preprocessor = make_preprocessor(modalities)
@@ -72,6 +90,34 @@ def make_predictor(
     )
     randomise(model, seed)
     return wrap(model)
+
+
+@functools.cache
+def share_predictor(*arguments: str) -> Predictor:
+    """Returns `make_predictor`'s for tests that leave its weights as they are."""
+    return make_predictor(*arguments)
+
+
+@functools.cache
+def explain_samples(*arguments: str) -> list[Explanation]:
+    """Returns what a shared predictor says of `make_rows`, for TARGET."""
+    predictor = share_predictor(*arguments)
+    return explain_rows(predictor, make_rows(), np.arange(len(TEXTS)), TARGET)
+
+
+@functools.cache
+def explain_missing() -> dict[str, Explanation]:
+    """Returns a shared predictor's explanations of rows that lack something."""
+    image = encode_png(make_pixels(1)[0])
+    rows = {
+        "image alone": (image, None),
+        "text alone": (None, "a cat"),
+        "nothing": (None, None),
+        "bad image": (b"no image", "a cat"),
+    }
+    source = make_source(*zip(*rows.values(), strict=True), CLASSES)
+    predictor = share_predictor("image_text", "late", "embedding")
+    return dict(zip(rows, explain_rows(predictor, source, np.arange(4)), strict=True))
 
 
 def wrap(model: ImageTextClassifier) -> Predictor:
@@ -91,6 +137,72 @@ def randomise(model: ImageTextClassifier, seed: int, pattern: str = "") -> None:
             variable.assign(generator.normal(0, scale, shape))
 
 
+def plant_patches(predictor: Predictor) -> None:
+    """Makes a class of each of three patches; needs a `PatchEncoder` alone."""
+    filters = predictor.model.backbone.image_branch.encoder.filters.kernel
+    kernel = np.random.RandomState(2).normal(0, 0.05, filters.shape)
+    kernel[..., :3] = np.moveaxis(make_patches(), 0, -1) / 48
+    filters.assign(kernel)
+    head = predictor.model.heads["joint"]
+    head.kernel.assign(np.eye(16, 3) * 64)  # one cell of 64 decides
+    head.bias.assign(np.zeros(3))
+
+
+def make_patches() -> np.ndarray:
+    """Returns a patch of -1 and 1 for each class, [3, 4, 4, 3]."""
+    return np.random.RandomState(5).choice([-1.0, 1.0], (len(CLASSES), 4, 4, 3))
+
+
+def make_patch_images(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns noise with the patch of row n's class n % 3 in one of the 8 x 8 cells.
+
+    Returns:
+        uint8 [n, s, s, 3]; the classes int32 [n]; the cells int [n, 2].
+    """
+    generator = np.random.RandomState(11)
+    images = generator.uniform(-0.6, 0.6, (count, SIDE_PX, SIDE_PX, 3))
+    target = np.arange(count, dtype=np.int32) % len(CLASSES)
+    cells = generator.randint(0, SIDE_PX // 4, (count, 2))
+    for image, label, (row, column) in zip(images, target, cells * 4, strict=True):
+        image[row : row + 4, column : column + 4] = make_patches()[label]
+    return ((images + 1) * 127.5).astype(np.uint8), target, cells
+
+
+def plant_words(predictor: Predictor) -> None:
+    """Makes each class's name speak for it, and all other words a little for any.
+
+    Needs an EmbeddingTextBackbone alone. The LSTM's gates stay open, so that its cells
+    add the words up.
+    """
+    model = predictor.model
+    table = model.backbone.text_branch.encoder.token_embedding.embeddings
+    values = np.random.RandomState(4).normal(0, 0.25, table.shape)
+    for number, name in enumerate(CLASSES):
+        values[VOCABULARY.index(name), number] = 1
+    values[0] = 0  # [PAD]
+    table.assign(values)
+    cell = model.backbone.joint.get_layer("lstm").cell
+    units = cell.units
+    cell.kernel.assign(np.eye(units, 4 * units, 2 * units))  # the third is the input's
+    cell.recurrent_kernel.assign(np.zeros(cell.recurrent_kernel.shape))
+    cell.bias.assign(np.repeat([5.0, 5.0, 0.0, 5.0], units))
+    head = model.heads["joint"]
+    head.kernel.assign(np.eye(units, len(CLASSES)) * 4)
+    head.bias.assign(np.zeros(len(CLASSES)))
+
+
+def make_named_texts(count: int) -> tuple[list[str], np.ndarray]:
+    """Returns texts at random that name row n's class n % 3, and the classes."""
+    generator = np.random.RandomState(0)
+    fillers = ["a", "red", "green", "two", "dog", "runs", "over", "the", ","]
+    target = np.arange(count, dtype=np.int32) % len(CLASSES)
+    texts = []
+    for label in target:
+        words = [CLASSES[label], *generator.permutation(fillers)]
+        texts.append(" ".join(generator.permutation(words)))
+    return texts, target
+
+
 def make_image_encoder(dtype: str | None = None) -> keras_hub.models.Backbone:
     """Maps of 8 x 8, 4 x 4 and 2 x 2 cells."""
     return keras_hub.models.ResNetBackbone(
@@ -105,9 +217,11 @@ def make_image_encoder(dtype: str | None = None) -> keras_hub.models.Backbone:
     )
 
 
-def make_encoder(kind: str, dtype: str | None = None) -> keras_hub.models.Backbone:
+def make_encoder(
+    kind: str, dtype: str | None = None, width: int = 8
+) -> keras_hub.models.Backbone:
     if kind == "embedding":
-        return EmbeddingTextBackbone(len(VOCABULARY), 8, dtype=dtype)
+        return EmbeddingTextBackbone(len(VOCABULARY), width, dtype=dtype)
     return keras_hub.models.BertBackbone(
         vocabulary_size=len(VOCABULARY),
         num_layers=1,
@@ -128,6 +242,29 @@ def make_preprocessor(modalities: str) -> ImageTextClassifierPreprocessor:
         tokenizer=None if modalities == "image" else WordPieceTokenizer(VOCABULARY),
         sequence_length=TOKENS,
     )
+
+
+def correlate_after_draws(
+    predictor: Predictor,
+    draw: Callable[[], Sequence[np.ndarray]],
+    pattern: str,
+    seeds: Iterable[int],
+) -> float:
+    """Returns the mean |rank correlation| of attributions to those of other weights.
+
+    Args:
+        predictor: its weights are as before afterwards.
+        draw: returns a map, or scores, of each row.
+        pattern: of `randomise`.
+        seeds: of the weights.
+    """
+    weights, before, found = predictor.model.get_weights(), draw(), []
+    for seed in seeds:
+        randomise(predictor.model, seed, pattern)
+        found += map(correlate_ranks, before, draw())
+    predictor.model.set_weights(weights)
+    assert len(found) == len(before) * len(list(seeds))
+    return float(np.mean(np.abs(found)))
 
 
 def encode_png(pixels: np.ndarray) -> bytes:

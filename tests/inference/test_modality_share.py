@@ -12,12 +12,12 @@ from tf_multimodal.inference.attributions.modality_share import (
     compute_contributions,
     compute_shares,
 )
-from tf_multimodal.inference.predictor import Predictor, make_source
+from tf_multimodal.inference.predictor import Predictor
 
 
 @pytest.mark.parametrize("fusion", ["late", "concat"])
 def test_contributions_are_those_of_the_whole_model_masked(fusion):
-    predictor = samples.make_predictor(fusion=fusion, encoder="embedding")
+    predictor = samples.share_predictor("image_text", fusion, "embedding")
     inputs = samples.read_batch(predictor, samples.make_rows())
     rows = len(samples.TEXTS)
     target = np.arange(rows, dtype=np.int32) % 3
@@ -44,9 +44,7 @@ def test_contributions_are_those_of_the_whole_model_masked(fusion):
 
 
 def test_shares_sum_to_1():
-    predictor = samples.make_predictor()
-    source = samples.make_rows()
-    for explanation in explain_rows(predictor, source, np.arange(len(source))):
+    for explanation in samples.explain_samples("image_text", "late", "embedding"):
         assert 0 < explanation.image_share < 1
         assert explanation.image_share + explanation.text_share == pytest.approx(1)
 
@@ -60,10 +58,9 @@ def test_a_model_deaf_to_the_text_says_so():
 
 
 def test_what_is_missing_has_no_share():
-    predictor = samples.make_predictor()
-    image = samples.encode_png(samples.make_pixels(1)[0])
-    source = make_source([image, None, None], [None, "a cat", None], predictor.classes)
-    only_image, only_text, nothing = explain_rows(predictor, source, [0, 1, 2])
+    found = samples.explain_missing()
+    only_image, only_text = found["image alone"], found["text alone"]
+    nothing = found["nothing"]
     assert (only_image.image_share, only_image.text_share) == (1, 0)
     assert (only_text.image_share, only_text.text_share) == (0, 1)
     assert nothing.image_share is nothing.text_share is None
@@ -81,11 +78,14 @@ def test_models_of_one_modality():
     image = explain_rows(samples.make_predictor("image"), source, [0, 1])
     assert [e.image_share for e in image] == [1, 1] and image[0].text_share == 0
     assert image[0].words == () and image[0].heat_map is not None
-    text = explain_rows(samples.make_predictor("text"), source, [0, 1])
+    text = explain_rows(
+        samples.make_predictor("text", encoder="embedding"), source, [0, 1]
+    )
     assert [e.text_share for e in text] == [1, 1] and text[0].image_share == 0
     assert len(text[0].words) == 3 and text[0].heat_map is text[0].picture is None
 
 
+@pytest.mark.slow
 def test_image_run_and_multi_label_run(image_run, multi_label_run):
     source = samples.make_rows()
     for run in (image_run, multi_label_run):
