@@ -22,7 +22,7 @@ train: install
 	@echo "  make ablation    # does the text help? 5-fold cross-validation"
 
 test: lint
-	$(BIN)/python -m pytest -n 2 -m "not slow and not browser"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not browser"
 
 test-all: install
 	$(BIN)/python -m pytest -m "slow and not browser"
