@@ -307,6 +307,7 @@ def test_a_service_that_cannot_be_reached(run_command, tmp_path, name):
 @pytest.mark.slow
 def test_a_process_of_wandb_that_dies(run_command, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.delenv("WANDB_SERVICE", raising=False)  # of a test before
     result = run_command("-c", DIE, tmp_path)
     assert "Warning: wandb failed: ConnectionResetError" in result.stderr
     assert "goes on without" in result.stdout
