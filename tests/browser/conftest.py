@@ -45,6 +45,20 @@ class Visit:
             "document.documentElement.scrollWidth > window.innerWidth"
         )
 
+    def check_report(self, width_px: int) -> None:
+        """Asserts that a report, read to its end, is whole and fits the window."""
+        self.page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+        self.page.wait_for_timeout(200)
+        assert self.errors == [] and self.foreign_requests == []
+        assert not self.scrolls_sideways()
+        # A phone zooms out of a page that is too wide: its window grows with it.
+        width = self.page.evaluate("document.documentElement.scrollWidth")
+        assert width == width_px
+        images = self.page.eval_on_selector_all(
+            "main img", "all => all.map((i) => i.complete && i.naturalWidth > 0)"
+        )
+        assert images and all(images)
+
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:

@@ -42,17 +42,8 @@ def large_report(made_up, tmp_path_factory):
 def test_opens_from_disk_without_complaint(report, open_page, size, scheme):
     visit = open_page(report, *size, scheme)
     page = visit.page
-    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
-    page.wait_for_timeout(200)
-    assert visit.errors == [] and visit.foreign_requests == []
-    assert not visit.scrolls_sideways()
-    # A phone zooms out of a page that is too wide, so that its window grows with it.
-    assert page.evaluate("document.documentElement.scrollWidth") == size[0]
+    visit.check_report(size[0])
     assert "owned" not in page.title()
-    images = page.eval_on_selector_all(
-        "main img", "all => all.map((i) => i.complete && i.naturalWidth > 0)"
-    )
-    assert images and all(images)
     paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
     is_dark = "253, 253, 252" not in paper
     assert is_dark == (scheme == "dark"), paper

@@ -37,18 +37,9 @@ def report(small_run, tmp_path_factory):
 def test_report_of_a_run_opens_without_complaint(report, open_page, size):
     visit = open_page(report.path, *size)
     page = visit.page
-    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
-    page.wait_for_timeout(200)
-    assert visit.errors == [] and visit.foreign_requests == []
-    assert not visit.scrolls_sideways()
-    # A phone zooms out of a page that is too wide, so that its window grows with it.
-    assert page.evaluate("document.documentElement.scrollWidth") == size[0]
+    visit.check_report(size[0])
     assert tuple(page.locator("main h2:visible").all_inner_texts()) == HEADINGS
     assert page.locator("main p.answer").inner_text().startswith(report.sentence[:20])
-    images = page.eval_on_selector_all(
-        "main img", "all => all.map((i) => i.complete && i.naturalWidth > 0)"
-    )
-    assert images and all(images)
 
 
 def test_sections_show_the_run_and_links_lead_to_them(report, open_page):
